@@ -11,7 +11,8 @@
 # make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most; and a farm's day
 #               of two thousand events
 # make fuzz     a million hostile cases
-# make mutants  changes the code, and sees whether the tests notice: an hour and more
+# make mutants  changes the code, and sees whether the tests notice: hours. SEED=1 COUNT=50 tries so many of
+#               each package, by chance, of those that decide
 # make coverage what the tests reach
 # make docs     the documentation as HTML in build/html, with warnings as errors
 # make screenshot   the picture of the page in docs/how-to/page.md, with chromium
@@ -191,8 +192,15 @@ fuzz: $(BIN)/hotplugd
 
 # Those that were tried before are not tried again.
 mutants: $(BIN)/hotplugd
+ifdef SEED
+	@[[ -e mutants/mutmut-stats.json ]] || nice -n 19 $(BIN)/mutmut run 'hotplugd.plan.change.*' || true
+	@nice -n 19 timeout --foreground 4h $(BIN)/mutmut run --max-children 1 \
+	$$($(BIN)/python -m tests.mutants --sample $(SEED) $(or $(COUNT),50) --names) || true
+	@$(BIN)/python -m tests.mutants --sample $(SEED) $(or $(COUNT),50)
+else
 	@nice -n 10 timeout --foreground 4h $(BIN)/mutmut run $(if $(ONLY),'$(ONLY)') || true
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),'$(ONLY)')
+endif
 
 # For information: no line is a goal. Tests that measure time may fail while they are watched.
 coverage: lab

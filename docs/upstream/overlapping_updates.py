@@ -4,7 +4,8 @@
 Usage, as root: overlapping_updates.py SOCKET INSTANCE
 
 SOCKET    path of the server's unix socket
-INSTANCE  name of an instance in the default project; it gets the keys user.first and user.second
+INSTANCE  name of an instance in the default project; it gets the keys user.first and user.second, and the
+          device entry `overlap`
 
 Exit status: 0 when an update was lost, 1 when the server refused the second update or kept both.
 """
@@ -16,6 +17,7 @@ import json
 import socket
 import sys
 import time
+from pathlib import Path
 
 
 class Connection(http.client.HTTPConnection):
@@ -51,7 +53,9 @@ def main(path: str, instance: str) -> int:
 
     # The first update comes and goes meanwhile. A server that holds the instance's lock lets it wait.
     first = Connection(path)
-    first.request("PATCH", url, json.dumps({"config": {"user.first": "1"}}))
+    entry = {"type": "unix-char", "source": "/dev/null", "path": "/dev/overlap"}
+    change = {"config": {"user.first": "1"}, "devices": {"overlap": entry}}
+    first.request("PATCH", url, json.dumps(change))
     time.sleep(1)
 
     second.send(body[1:])
@@ -62,6 +66,8 @@ def main(path: str, instance: str) -> int:
         print("the server kept the first update: it does not have the fault")
         return 1
     print("the first update was answered with 200, and is lost")
+    for file in sorted(Path(path).parent.glob(f"devices/{instance}/unix.overlap.*")):
+        print("the server keeps, without an entry:", file)
     return 0
 
 

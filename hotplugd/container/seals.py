@@ -161,6 +161,13 @@ class Seals:
             await asyncio.wait(set(self._tasks), timeout=LOOK + _WAIT)
         return message_about(self._wrong(), names)
 
+    async def kept(self, name: InstanceName, entries: Collection[str]) -> Collection[str]:
+        """See `SealsPort`."""
+        try:
+            return await self._files.of(name, entries) or ()
+        except OSError:
+            return ()
+
     def problems(self) -> list[Problem]:
         """What could not be sealed, and what may keep it from being so."""
         return list(dict.fromkeys(each.problem for each in self._wrong()))

@@ -3,8 +3,8 @@
 An entry can go in three ways:
 
 - We take it out. Then its node should be gone, and a look shows whether it is.
-- Somebody else takes it out; or, of two updates that overlap, the server forgets one, and not what it did
-  inside. Then its node is looked for, too.
+- Somebody else takes it out; or, of two updates that overlap, the server forgets one, and not what it did.
+  Then its node is looked for, too; and where that is not inside, whether the server still has its file.
 - A request that was to put it in ends without an answer. A server that ends meanwhile may have made a node
   without having written down why. Then the server is asked to take away what may be left.
 
@@ -33,11 +33,13 @@ class Orphans:
     """The orphaned nodes of one instance. Times are the event loop's, in seconds.
 
     records  what is known of entries that it does not have, or may not have
+    unseen   those that it lost by no request of ours, and whose nodes the last look has not seen
     """
 
     def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
         self._name = name
         self.records = OrphanRecords(name, journal)
+        self.unseen: tuple[Entry, ...] = ()
 
     @property
     def is_unsure(self) -> bool:
@@ -147,6 +149,8 @@ class Orphans:
         new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
         gone = {orphan.change.entry.name for path, orphan in sought.items() if path not in there}
         still = [orphan.change.entry for orphan in new if not orphan.cleared]
+        known = (self.records.by_name.get(name) for name in gone)
+        self.unseen = tuple(record.entry for record in known if record is not None and record.lost)
         self.records.end_search({*gone, *(entry.name for entry in still)})
         # An entry that had two places may have its node at the other one.
         gone -= {orphan.change.entry.name for orphan in there.values()}

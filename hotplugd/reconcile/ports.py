@@ -113,6 +113,9 @@ class SealsPort(Protocol):
         empty where all are.
         """
 
+    async def kept(self, name: InstanceName, entries: Collection[str]) -> Collection[str]:
+        """Of which of these entries the server keeps files, as far as anybody can see."""
+
     def problems(self) -> list[Problem]:
         """What could not be sealed."""
 

@@ -105,7 +105,7 @@ def failure(case: Case, rules: RuleSet) -> Diagnostic | None:
 
 
 def _places(names: tuple[str, ...]) -> str:
-    return f"to {', '.join(names)}" if names else "nowhere"
+    return f"to {', '.join(map(quoted, names))}" if names else "nowhere"
 
 
 def _somebody(_: Device) -> Lease | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import cast
@@ -84,11 +84,19 @@ def wanted(rules: str, name: str, plugged: Sequence[int], numbers: Sequence[int]
     return found
 
 
-def see(container: Container, model: Instance, expected: Mapping[str, set[str]]) -> Mapping[str, Seen]:
+def see(
+    container: Container,
+    model: Instance,
+    expected: Mapping[str, set[str]],
+    majors: Collection[int] = (CONSOLES,),
+    interfaces: Collection[str] = (),
+) -> Mapping[str, Seen]:
     """See that what is attached is what should be, inside too, and that what is not ours is as it was.
 
-    expected  as `wanted` returns it
-    Returns the nodes of consoles that were seen inside; none where it does not run.
+    expected    as `wanted` returns it
+    majors      of the nodes inside that are looked at
+    interfaces  the names of the network interfaces that should be inside
+    Returns the nodes of such majors that were seen inside; none where it does not run.
     """
     found = container.config
     entries = cast("Mapping[str, Mapping[str, str]]", found["devices"])
@@ -100,13 +108,20 @@ def see(container: Container, model: Instance, expected: Mapping[str, set[str]])
     assert described == model.description, f"{container} is {described!r}, expected {model.description!r}"
     own = {key: each for key, each in settings.items() if key.startswith("user.")}
     assert own == model.config, f"{container} has settings {own}, expected {model.config}"
-    paths = sorted(each["path"] for each in ours.values())
-    assert paths == sorted(expected), f"{container} has entries for {paths}, expected {sorted(expected)}"
+    targets, all_expected = sorted(map(_target, ours.values())), sorted((*expected, *interfaces))
+    assert targets == all_expected, f"{container} has entries for {targets}, expected {all_expected}"
     if not model.running:
         return {}
     container.forget_pid()
-    nodes = {path: seen for path, seen in container.nodes().items() if seen.major == CONSOLES}
+    for each in interfaces:
+        assert each in container.interfaces(), f"{container} has no interface {each}"
+    nodes = {path: seen for path, seen in container.nodes().items() if seen.major in majors}
     assert nodes.keys() == expected.keys(), f"{container} has {sorted(nodes)}, expected {sorted(expected)}"
     for path, seen in nodes.items():
         assert seen.number in expected[path], f"{path} in {container} is {seen.number}"
     return nodes
+
+
+def _target(entry: Mapping[str, str]) -> str:
+    """Where an entry puts its device: the path of a node, or the name of an interface."""
+    return entry["name"] if entry["type"] == "nic" else entry["path"]

@@ -45,6 +45,11 @@ def is_right(running: Daemon, container: Container, device: Console | Zram) -> b
     return is_inside(container, device) and len(ours(container)) == 1 and is_calm(running)
 
 
+def files(server: Server, container: Container) -> list[str]:
+    """The nodes that the server keeps of entries of ours."""
+    return [each.name for each in (server.data / "devices" / container.name).glob("unix.hp-*")]
+
+
 def is_empty(running: Daemon, container: Container) -> bool:
     return not container.look(_PLACE) and not ours(container) and is_calm(running)
 
@@ -137,6 +142,22 @@ def test_what_no_rule_wants_any_more_goes(server: Server, container: Container, 
         running.write_rules(rules((console, container)))
         running.reload()
         eventually(lambda: is_right(running, container, console))
+
+
+def test_the_file_of_what_was_forgotten_and_unmounted_goes(
+    server: Server, container: Container, console: Console
+) -> None:
+    console.plug()
+    with Daemon(server.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        running.send(Signals.SIGSTOP)
+        overlap(server, container)
+        assert container.run("umount", _PLACE).code == 0
+        assert files(server, container)
+        running.write_rules(rules())
+        running.send(Signals.SIGHUP)
+        running.send(Signals.SIGCONT)
+        eventually(lambda: is_empty(running, container) and not files(server, container))
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["nothing", "another device"])

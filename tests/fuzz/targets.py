@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.fuzz import heard, said, server, sockets, text, things
+from tests.fuzz import claims, files, heard, orders, said, server, sockets, text, things
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,28 @@ def _some(count: int) -> tuple[bytes, ...]:
 
 
 TARGETS: Final[dict[str, Target]] = {
-    "rule-bytes": Target(text.rule_bytes, 15, text.RULE_SEEDS, text.WORDS),
-    "rule-words": Target(text.rule_words, 4, _some(20)),
-    "config": Target(text.config_bytes, 6, (*text.CONFIG_SEEDS, *(b"\xff" + each for each in _some(10)))),
-    "devices": Target(things.devices, 8, _some(40)),
-    "device-bytes": Target(heard.device_bytes, 6, _some(40)),
-    "plans": Target(things.plans, 12, _some(40)),
+    "rule-bytes": Target(text.rule_bytes, 4, text.RULE_SEEDS, text.WORDS),
+    "rule-words": Target(text.rule_words, 2, _some(20)),
+    "config": Target(text.config_bytes, 5, (*text.CONFIG_SEEDS, *(b"\xff" + each for each in _some(10)))),
+    "devices": Target(things.devices, 2, _some(40)),
+    "device-bytes": Target(heard.device_bytes, 2, _some(40)),
+    "plans": Target(things.plans, 4, _some(40)),
     "uevents": Target(things.uevents, 12, _some(20)),
-    "answers": Target(server.answers, 4, _some(40)),
+    "answers": Target(server.answers, 2, _some(40)),
     "events": Target(server.events, 10, server.EVENT_SEEDS),
-    "control-requests": Target(sockets.requests, 6, sockets.REQUEST_SEEDS),
-    "control-replies": Target(sockets.replies, 6, sockets.REPLY_SEEDS),
-    "injections": Target(sockets.injections, 4, _some(20)),
+    "control-requests": Target(sockets.requests, 3, sockets.REQUEST_SEEDS),
+    "control-replies": Target(sockets.replies, 3, sockets.REPLY_SEEDS),
+    "injections": Target(sockets.injections, 3, _some(20)),
     "users": Target(sockets.users, 3, sockets.USER_SEEDS),
-    "log": Target(said.log, 4, _some(20)),
+    "log": Target(said.log, 3, _some(20)),
+    "claims": Target(claims.claims, 13, _some(40)),
+    "leases": Target(claims.leases, 4, _some(40)),
+    "selectors": Target(claims.selectors, 10, _some(40)),
+    "hubs": Target(files.hubs, 2, _some(40)),
+    "hooks": Target(files.hooks, 2, files.HOOK_SEEDS),
+    "rule-tests": Target(files.rule_tests, 2, _some(40)),
+    "records": Target(files.records, 1, _some(40)),
+    "state-file": Target(files.state, 2, files.STATE_SEEDS),
+    "cursors": Target(orders.cursors, 5, _some(40)),
+    "orders": Target(orders.orders, 1, _some(40)),
 }

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hotplugd.app import event_stream
+from hotplugd.app import event_buffer, event_stream, lease_orders, record, state_file
 from hotplugd.container import inject_helper, root, uevent_message
+from hotplugd.hooks import words
 from hotplugd.host import device_reader, properties, sysfs
 from hotplugd.model import entry, nic_snapshot
 from hotplugd.model.values import Device
-from hotplugd.plan import desired
+from hotplugd.plan import desired, foreign_entries
 from hotplugd.plan.kinds.nic import Nic
 from hotplugd.plan.kinds.node import NodeKind
+from hotplugd.pools import claims as pool_claims
+from hotplugd.pools import leasing
+from hotplugd.pools.allocate import Allocation, allocate
+from hotplugd.rulefile import cases, validate_hubs
 from hotplugd.rules import match, ruleset
 from hotplugd.server import api, connection
 from tests.fuzz.targets import TARGETS
@@ -65,6 +73,14 @@ def _always(*_: object) -> bool:
     return True
 
 
+def _greedy(*asked: Any) -> Allocation:
+    """An allocation in which whoever has the first device has all of them."""
+    made = allocate(*asked)
+    first = next(iter(made.leases.values()), None)
+    every = {each.key: first for each in asked[0]} if first is not None else {}
+    return replace(made, leases=every)
+
+
 class _All:
     def __contains__(self, _: object) -> bool:
         return True
@@ -103,6 +119,19 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
     "a log's fields are logged as they are": ("log", event_stream, "plain", _same),
     "the host's own namespace is spoken into": ("injections", inject_helper, "_inject", lambda *_: None),
+    "any name is a claim's": ("claims", pool_claims, "_NAME", re.compile(".*", re.DOTALL)),
+    "a claim asks for any number": ("claims", pool_claims, "_number", lambda *_: 1000),
+    "a claim's text is shown as it is": ("claims", pool_claims, "quoted", _same),
+    "one claim gets every device": ("leases", leasing, "allocate", _greedy),
+    "an entry's source is shown as it is": ("selectors", foreign_entries, "quoted", _same),
+    "any path is a port's": ("hubs", validate_hubs, "below", lambda _: None),
+    "any text is given to a command": ("hooks", words, "_text", str),
+    "any word may become an option": ("hooks", words, "_END_OF_OPTIONS", "{serial}"),
+    "a test's text is shown as it is": ("rule-tests", cases, "quoted", _same),
+    "a record loses what udev says": ("records", record, "_texts", lambda _: {}),
+    "a broken state file ends the daemon": ("state-file", state_file, "Broken", ValueError),
+    "any cursor is before all events": ("cursors", event_buffer.EventBuffer, "_number", lambda *_: -1),
+    "a group may end any lease": ("orders", lease_orders, "see_granted", lambda *_: None),
     "any number is a user's": ("users", root, "_LARGEST_ID", 1 << 40),
 }
 

@@ -1,8 +1,9 @@
 """`python -m tests.soak`: ten thousand plugs at full speed, with crashes and people in between.
 
-A private LXD with four containers, and consoles of the kernel's that come and go: some as fast as the kernel
-makes them, some each waited for. hotplugd is killed every 200 plugs and LXD killed or restarted every 1,000;
-instances are restarted, stopped, renamed, deleted and made; entries of hotplugd's and of others are edited.
+A private LXD with four containers; consoles, compressed memory disks and ends of virtual cables, which come
+and go: some as fast as the kernel makes them, some each waited for. hotplugd is killed every 200 plugs and
+LXD killed or restarted every 1,000; instances are restarted, stopped, shut down by their init while devices
+are pulled, renamed, deleted and made; entries of hotplugd's and of others are edited over its requests.
 Then 3,000 plugs in one daemon's life. At each quiet point all must be right, inside too, with nothing left
 over and nothing touched that is not hotplugd's; and what the daemon takes of the machine must not grow.
 
@@ -27,6 +28,7 @@ from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.support.lab.udevd import udevd
 
 _CONSOLES: Final = 8
+_CABLES: Final = 2
 _CRASHES: Final = Plan(plugs=10_000, people=20, daemon=200, server=1_000, quiet=110)
 _ONE_LIFE: Final = Plan(plugs=3_000, people=20, daemon=0, server=1_000, quiet=130)
 _DEFECTS: Final = ("defect", "stopping")
@@ -57,7 +59,7 @@ def main() -> int:
 def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
     diary, wrong = Diary(), ""
     _print(f"{title}: {plan.plugs:,} plugs, seed {seed}")
-    with Scene(_CONSOLES) as scene:
+    with Scene(_CONSOLES, _CABLES) as scene:
         soak = Soak(scene, plan, Random(seed), diary.say)
         begin = time.monotonic()
         try:
@@ -70,6 +72,7 @@ def _soak(title: str, plan: Plan, seed: int, every: int) -> bool:
             f"{done.plugs:,} plugs and {done.unplugs:,} unplugs in {time.monotonic() - begin:.0f} s; "
             f"{done.kills} times hotplugd was killed, {done.servers} times LXD was killed or restarted, "
             f"people did {_counts(done.people)}\n"
+            f"the server forgot: {_counts(scene.forgotten) or 'nothing'}\n"
             f"hotplugd told: {_counts(log)}"
         )
         all_wrong = [

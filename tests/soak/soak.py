@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from tests.soak.devices import Part
 from tests.soak.figures import Figures, measure, times
 from tests.soak.people import People
 from tests.soak.scene import Scene
+from tests.support.lab.container import Container
 from tests.support.lab.wait import NotInTime, eventually
 
 # A plug that is waited for is waited for so long: its container may not run, or not be there.
@@ -75,9 +77,9 @@ class Soak:
             self._storm()
         self._rest()
         self._say("pull everything")
-        for console in self._scene.consoles:
-            console.unplug()
-        self._scene.see_rest()
+        for each in self._scene.parts:
+            each.unplug()
+        self._scene.see_rest(self._people.follow)
         self._scene.crash()
 
     # --- devices ----------------------------------------------------------------------------------------
@@ -87,27 +89,25 @@ class Soak:
         length, patient = self._die.choice((1, 3, 10, 30)), self._die.random() < 0.3
         self._say(f"storm of {length}{', each waited for' if patient else ''}")
         for _ in range(length):
-            place = self._die.randrange(len(self._scene.consoles))
-            console = self._scene.consoles[place]
-            if console.plugged:
-                console.unplug()
+            part = self._die.choice(self._scene.parts)
+            if part.plugged:
+                part.unplug()
                 self.outcome.unplugs += 1
                 continue
-            console.plug()
+            part.plug()
             if patient:
-                self._wait_for(place)
+                self._wait_for(part)
             self.outcome.plugs += 1
             self._count()
             if self.outcome.plugs == self._plan.plugs:
                 return
 
-    def _wait_for(self, place: int) -> None:
+    def _wait_for(self, part: Part) -> None:
         """Until the device is inside, or for a while where it has no place."""
-        console = self._scene.consoles[place]
-        container = self._scene.home(place)
+        container = self._scene.home(part)
         if container is not None:
             with suppress(NotInTime):
-                eventually(lambda: container.look(console.node), _PATIENCE)
+                eventually(lambda: _is_inside(container, part), _PATIENCE)
 
     def _count(self) -> None:
         """What is due after so many plugs."""
@@ -153,7 +153,7 @@ class Soak:
         self._say("rest")
         self._people.wake_all()
         start = time.monotonic()
-        self._scene.see_rest()
+        self._scene.see_rest(self._people.follow)
         took = time.monotonic() - start
         waited_for = self._scene.waited_for or "nothing"
         figures = measure(self._scene.daemon.pid, self.outcome.plugs - self._born)
@@ -162,3 +162,9 @@ class Soak:
         # It has read them: what it has not heard of by a request it may write over (README, known limits).
         eventually(self._sleeps, pause=_WHILE)
         self._say(f"go on: it took {took:.1f} s, at last for this: {waited_for}")
+
+
+def _is_inside(container: Container, part: Part) -> bool:
+    if part.node:
+        return container.look(part.node) is not None
+    return part.interface(container.name) in container.interfaces()

@@ -49,6 +49,17 @@ class Api:
         """The metadata that the server answers with."""
         return self.request("GET", url)
 
+    def get_with_etag(self, url: str) -> tuple[Json, str]:
+        """The metadata that the server answers with, and its ETag."""
+        connection = self._connection()
+        try:
+            connection.request("GET", url)
+            response = connection.getresponse()
+            answer, etag = _answer(response.status, response.read()), response.headers.get("ETag", "")
+            return metadata_of(answer), etag
+        finally:
+            connection.close()
+
     def list(self, url: str) -> list[Json]:
         """The metadata, of an address that answers with a list."""
         found = self._json("GET", url, b"", {}).get("metadata")
@@ -88,11 +99,7 @@ class Api:
         return _UnixConnection(self._path, self._timeout)
 
     def _json(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Json:
-        status, raw = self._exchange(method, url, body, headers)
-        answer = cast("Json", json.loads(raw))
-        if status >= http.client.BAD_REQUEST or answer.get("type") == "error":
-            raise ServerError(status, str(answer.get("error")))
-        return answer
+        return _answer(*self._exchange(method, url, body, headers))
 
     def _exchange(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         connection = self._connection()
@@ -102,6 +109,14 @@ class Api:
             return response.status, response.read()
         finally:
             connection.close()
+
+
+def _answer(status: int, raw: bytes) -> Json:
+    """What an answer says. Raises ServerError where that is an error."""
+    answer = cast("Json", json.loads(raw))
+    if status >= http.client.BAD_REQUEST or answer.get("type") == "error":
+        raise ServerError(status, str(answer.get("error")))
+    return answer
 
 
 def metadata_of(answer: Json) -> Json:

@@ -116,13 +116,17 @@ class Container:
         """Change what is named. The description is sent along, since the server forgets it otherwise."""
         self.api.request("PATCH", self._url(), {"description": self.config["description"], **body})
 
-    def remove_device(self, name: str) -> bool:
-        """Take a device entry away, as `lxc config device remove` does. Returns whether it was there."""
-        before = self.config
-        entries = self.devices
+    def remove_device(self, name: str, *, unchanged: bool = False) -> bool:
+        """Take a device entry away, as `lxc config device remove` does. Returns whether it was there.
+
+        unchanged  only where nobody changed the instance since it was read, as the command does
+        """
+        before, etag = self.api.get_with_etag(self._url())
+        entries = cast("dict[str, dict[str, str]]", before["devices"])
         devices = {each: entry for each, entry in entries.items() if each != name}
         kept = ("architecture", "config", "description", "ephemeral", "profiles")
-        self.api.request("PUT", self._url(), {**{key: before[key] for key in kept}, "devices": devices})
+        body = {**{key: before[key] for key in kept}, "devices": devices}
+        self.api.request("PUT", self._url(), body, {"If-Match": etag} if unchanged else {})
         return name in entries
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -146,6 +150,10 @@ class Container:
     def nodes(self) -> dict[str, inside.Seen]:
         """Every device node below /dev inside."""
         return inside.nodes(self.pid)
+
+    def interfaces(self) -> set[str]:
+        """The names of its network interfaces."""
+        return set(os.listdir(f"/proc/{self.pid}/root/sys/class/net"))
 
     def run(self, *words: str) -> Done:
         """Run a program inside and wait for it; the output is both streams, standard output first."""

@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from glob import glob
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 from tests.support.lab import image
 from tests.support.lab.api import Api, ServerError, metadata_of
@@ -83,6 +83,11 @@ class Manager:
         """All there are, of all projects."""
         found = self.api.list("/1.0/instances?all-projects=true&recursion=1")
         return [Container(self.api, str(each["name"]), str(each["project"])) for each in found]
+
+    def version(self) -> str:
+        """Its name and version, as it says: `lxd 5.0.2`."""
+        said = cast("Mapping[str, object]", self.api.get("/1.0")["environment"])
+        return f"{said['server']} {said['server_version']}"
 
     def project(self, name: str) -> None:
         """A new project that shares the images, profiles and pool of `default`."""

@@ -27,6 +27,7 @@ class Files(Bench):
     def __init__(self, *instances: Instance, rules: RuleSet = ALL, dry_run: bool = False) -> None:
         super().__init__(*instances, rules=rules, dry_run=dry_run)
         self.files: set[tuple[str, str]] = set()
+        self.seals.files = lambda: {entry for entry, _ in self.files}
 
     def _do(self, name: InstanceName, request: Request) -> None:
         before = dict(self.inside[name])

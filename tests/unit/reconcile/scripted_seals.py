@@ -22,6 +22,7 @@ class ScriptedSeals:
     told      as problems
     missing   what was told to have gone unsealed, by instance, and `escaped` what has, by a restart while
               the server had the request
+    files     the names of entries that the server keeps files of
     open      why a node that went is not sealed, by its entry's name
     done      called when it was done
     """
@@ -36,6 +37,7 @@ class ScriptedSeals:
     missing: dict[InstanceName, set[str]] = field(default_factory=dict)
     escaped: dict[InstanceName, set[str]] = field(default_factory=dict)
     open: dict[str, str] = field(default_factory=dict)
+    files: Callable[[], Collection[str]] = lambda: ()
     done: Callable[[InstanceName], None] = lambda _: None
 
     def has(self, name: InstanceName, instance: Instance | None) -> None:
@@ -68,6 +70,10 @@ class ScriptedSeals:
     async def unsealed(self, names: Collection[str]) -> str:
         await later(0)
         return next((why for each, why in self.open.items() if each in names), "")
+
+    async def kept(self, _: InstanceName, entries: Collection[str]) -> Collection[str]:
+        await later(0)
+        return set(entries) & {*self.files()}
 
     def problems(self) -> list[Problem]:
         return self.told

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from hotplugd.model.entry import name_for
+from hotplugd.model.entry import name_for, target_of
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
 from hotplugd.model.values import Entry
-from tests.support.devices import BOX, all_with, console, rule, ruleset
+from tests.support.devices import BOX, all_with, console, entry, rule, ruleset
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.orphans_bench import (
     BAD,
@@ -57,6 +57,20 @@ async def test_what_somebody_takes_out_and_no_rule_wants_costs_a_look() -> None:
     assert bench.journal == ["request +2 -0", f"cut {ONE.slot}", f"unlink {ONE.slot}"]
     assert bench.notes[BOX] == set()
     assert bench.events("device.left-behind") == []
+
+
+@in_virtual_time
+async def test_a_file_that_the_server_keeps_goes_though_nobody_sees_the_node() -> None:
+    bench = Files()
+    await bench.start(ONE, TWO)
+    await at(10)
+    bench.inside[BOX].pop(target_of(entry(ONE)))
+    overlap(bench, ONE)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(20)
+    assert {name for name, _ in bench.files} == {name_for(TWO.slot)}
+    assert bench.notes[BOX] == set()
+    assert bench.told() == []
 
 
 @in_virtual_time

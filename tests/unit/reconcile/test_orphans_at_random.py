@@ -69,17 +69,24 @@ def _restart(bench: Files, _: Device) -> None:
     bench.reconciler.restarted(BOX)
 
 
+def _unmount(bench: Files, device: Device) -> None:
+    """Somebody inside does, and the server's file stays."""
+    for name, path in bench.files:
+        if name == name_for(device.slot):
+            bench.inside[BOX].pop(path, None)
+    bench.reconciler.look_again(BOX)
+
+
 def _refuse(bench: Files, _: Device) -> None:
     never_clear(bench)
 
 
 Step = tuple[Callable[[Files, Device], None], Device, float]
+DO = (
+    _overlap, _overlap, _forget, _take_out, _plug, _pull, _share, _alone, _apart, _restart, _refuse, _unmount,
+)  # fmt: skip
 STEPS = st.tuples(
-    st.sampled_from(
-        [_overlap, _overlap, _forget, _take_out, _plug, _pull, _share, _alone, _apart, _restart, _refuse]
-    ),
-    st.sampled_from([ONE, TWO, BAD]),
-    st.sampled_from([0.0, 0.01, 0.05, 0.3, 3.0]),
+    st.sampled_from(DO), st.sampled_from([ONE, TWO, BAD]), st.sampled_from([0.0, 0.01, 0.05, 0.3, 3.0])
 )
 
 # What is left of the first one is at two places, and the server takes nothing away at first.
@@ -111,6 +118,7 @@ def test_whatever_is_forgotten_the_inside_is_right_in_the_end(
         bench.reconciler.updated(BOX)
         await later(1000)
         entries = bench.instances[BOX].entries.values()
+        assert {name for name, _ in bench.files} <= bench.instances[BOX].entries.keys()
         assert nodes(bench) == {target_of(each): str(devnum_of(each)) for each in entries}
         assert not any("still there" in each for each in bench.told())
         assert all(bench.verified().values())
