@@ -34,8 +34,10 @@ SUBSYSTEMS: Final = frozenset(
     typec_retimer ubi ucsi udc uio ulpi usb usb-serial usb_power_delivery usb_role usblp usbmisc usbmon
     userio uwb vc vchiq vdpa vduse vfio vfio-dev vhost-vdpa video4linux video_output
     virtio virtio-ports visorbus vme vtconsole w1 wakeup watchdog wmi wmi_bus workqueue wwan xen xen-backend
-    xt_idletimer zorro zram-control nvidia nvidia-caps nvidia-uvm apex hailo_chardev dahdi zaptel
-    """.split()  # noqa: SIM905  # two hundred words, not lines
+    xt_idletimer zorro zram-control nvidia nvidia-caps nvidia-uvm apex hailo_chardev hailo1x dahdi
+    dahdi_channels dahdi_spans zaptel tenstorrent mpp_class xdma aoe auxiliary comedi cxl gnss intel_th mISDN
+    peci printer stm stm_source switchtec uacce ublk-char xillybus
+    """.split()  # noqa: SIM905  # words, not lines
 )
 
 _IN_SYS: Final = "programs read and write its files in /sys"
