@@ -170,7 +170,7 @@ def boot() -> str:
 
 
 def number_without_device(path: str) -> str:
-    """The number of a node for which sysfs has no device, as `char 195:255`; empty where it is none or has one.
+    """The number of a node of which sysfs has no device, as `char 195:255`; else empty.
 
     Some drivers have programs make their nodes, and register none (NVIDIA's: nvidia-modprobe).
     """

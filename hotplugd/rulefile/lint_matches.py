@@ -48,8 +48,7 @@ _SUBSYSTEM_OF: Final = {
 _REGEX: Final = re.compile(r"(?:^|[^0-9*?])\.\*|\.\+|\][+{]|\\[dwsDWS]|^\^|\$$|\([^()|]*\|[^()]*\)|\)[+*?]$")
 _BRACES: Final = re.compile(r"\{[^{},]*,[^{}]*\}")
 _BLANK: Final = re.compile(r"^\s|\s$|\s\||\|\s")
-# A node's path, or the end of one: the kernel's names have no such folder (udev(7), devtmpfs). Names of drivers like
-# dahdi have one.
+# A node's path, or the end of one. The kernel's own names have no folder; some drivers' do: dahdi/ctl.
 _IN_DEV: Final = re.compile(
     "/|(accel|bus|cpu|disk|dma_heap|dri|dvb|infiniband|input|mapper|net|serial|snd|usb|v4l|vfio)/"
 )

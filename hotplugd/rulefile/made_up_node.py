@@ -1,7 +1,7 @@
 """Where the kernel puts a device's node, by its subsystem and name: for devices that are made up. Pure.
 
-Most nodes are called as the device is. The others are by drivers' own rules (Linux: `devnode` of struct class,
-`nodename` of struct miscdevice), which are written down here.
+Most nodes are called as the device is. The others are by drivers' own rules, which are written down here: in
+Linux, `devnode` of struct class and `nodename` of struct miscdevice.
 """
 
 from __future__ import annotations

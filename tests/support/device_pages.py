@@ -13,7 +13,7 @@ PAGES: Final = (_FOLDER / "devices.md", _FOLDER / "host-devices.md")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a page. rules, tests: its two blocks of YAML, as files of rules and of their tests have them"""
+    """A part of a page. rules, tests: its two blocks of YAML, a file of rules and one of tests of rules"""
 
     page: Path
     title: str

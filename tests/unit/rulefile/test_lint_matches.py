@@ -28,9 +28,9 @@ HARDLY = [
     ("{subsystem: disk}", "asks for the subsystem 'disk'", "did you mean 'block'?"),
     ("{subsystem: [tty, qwertz]}", "asks for the subsystem 'qwertz'", "`hotplugd devices --all` shows"),
     ("{parent: {subsystem: usb_device}}", "asks for the subsystem 'usb_device'", "did you mean 'usb'?"),
-    ("{subsystem: tty, kernel: /dev/ttyUSB0}", "asks for kernel: '/dev/ttyUSB0', which is a", "mean 'ttyUSB0'?"),
-    ("{subsystem: misc, kernel: net/tun}", "asks for kernel: 'net/tun', which is a node's path", "mean 'tun'?"),
-    ("{subsystem: dahdi, kernel: 'dahdi!ctl'}", "asks for kernel: 'dahdi!ctl', and udev has a slash", "did you mean 'dahdi/ctl'?"),
+    ("{subsystem: tty, kernel: /dev/ttyUSB0}", "asks for kernel: '/dev/ttyUSB0', which", "mean 'ttyUSB0'?"),
+    ("{subsystem: misc, kernel: net/tun}", "asks for kernel: 'net/tun', which", "mean 'tun'?"),
+    ("{subsystem: dahdi, kernel: 'dahdi!ctl'}", "asks for kernel: 'dahdi!ctl', and", "mean 'dahdi/ctl'?"),
     (
         "{devtype: usb_interface}",
         "means interfaces of USB devices, which have no node",
