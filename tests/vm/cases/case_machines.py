@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import pytest
 
@@ -13,8 +13,13 @@ from tests.conftest import StartDaemon
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Veth
 from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 from tests.support.phones import Hub, Mode, Phone
 from tests.vm.instances import VirtualMachine, import_image, problems, server_on_disk, soon
+
+_ROUNDS: Final = 3
+_LATEST: Final = 10.0
+"""How long a node may be open in QEMU after its entry is gone, in seconds, in an emulated machine."""
 
 
 def rules(first: str, second: str) -> str:
@@ -133,6 +138,29 @@ def test_each_of_two_has_its_own(
     one.write_rules(rules("v2", "v1"))
     one.reload()
     soon(lambda: has(v1, "BBB2") and has(v2, "AAA1"))
+    assert problems(one.status()) == []
+
+
+STAGES: dict[str, Callable[[VirtualMachine], object]] = {
+    "it is on the bus": lambda _: "AAA1" in enumerated(),
+    "it has an entry": lambda machine: machine.ours(),
+    "its node is open": lambda machine: machine.open_nodes(),
+    "QEMU says that it has it": lambda machine: machine.attached(),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=list(STAGES))
+def test_one_that_is_pulled_as_it_goes_in_leaves_no_descriptor(
+    hub: Hub, daemon: StartDaemon, v1: VirtualMachine, stage: Callable[[VirtualMachine], object]
+) -> None:
+    """What is open without an entry is another's node once its number comes again."""
+    one, phone = daemon(rules("v1", "v2")), Phone("AAA1")
+    for _ in range(_ROUNDS):
+        hub.plug(phone)
+        soon(lambda: stage(v1))
+        hub.unplug(phone)
+        soon(lambda: not v1.ours())
+        eventually(lambda: not v1.open_nodes(), _LATEST, pause=0.05)
     assert problems(one.status()) == []
 
 
