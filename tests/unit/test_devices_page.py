@@ -11,6 +11,7 @@ from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
 from tests.support.device_pages import PAGES, PARTS, Part, part
+from tests.vm.cases.case_device_pages import TRIED
 
 
 @pytest.mark.parametrize("each", PARTS, ids=str)
@@ -58,3 +59,12 @@ def test_the_host_s_software_is_told_where_the_page_says_so(title: str, line: st
     known = parse(part(title).rules, "rules.yaml").rules
     text = ignore_rules(known, usb=True) + ignore_rules(known, usb=False)
     assert re.search(f"^.*{line}.*ENV{{ID_MM_DEVICE_IGNORE}}", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_parts_that_are_tried_with_the_kernel_are_named(page: Path) -> None:
+    """case_device_pages.py runs in a virtual machine."""
+    text = page.read_text("utf-8")
+    (named,) = re.findall(r"^Tried with devices of the kernel's.*?: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
+    titles = {each.title for each in PARTS if each.page == page}
+    assert set(" ".join(named.split()).split(", ")) == {each.title for each in TRIED.values()} & titles

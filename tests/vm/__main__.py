@@ -51,7 +51,8 @@ _PYTEST: Final = (
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = tuple(
-    f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios", "leave")
+    f"{_CASES}/case_{name}.py"
+    for name in ("hardware", "devices", "device_pages", "udev_records", "radios", "leave")
 )
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
@@ -72,7 +73,7 @@ _DAY: Final = (f"{_CASES}/case_day.py",)
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
 _TIMED: Final = (f"{_CASES}/case_early_timed.py",)
 _SHORT: Final = (
-    *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
+    *(f"{_CASES}/case_{name}.py" for name in ("cable", "early", "order", "uevents")),
     f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
 )
 _SEED: Final = os.environ.get("SEED", "1")

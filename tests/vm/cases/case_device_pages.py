@@ -306,23 +306,3 @@ def test_it_goes_in_as_its_page_says_and_out_again(launch: Launch, daemon: Start
         assert not any(name in problems for name in homes), problems
     if not tried.stays:
         eventually(lambda: not any(path in homes[name].nodes() for name, path in there), DEADLINE, pause=0.1)
-
-
-def test_a_tunnel_s_node_is_in_every_container_and_a_rule_leaves_it_there(
-    launch: Launch, daemon: StartDaemon
-) -> None:
-    run("modprobe", "tun")
-    home = launch("c1")
-    host = Path("/dev/net/tun")
-    eventually(host.exists, DEADLINE)
-    assert has(home, host, "/dev/net/tun")
-    running = daemon("rules:\n  - {name: tun, match: {subsystem: misc, kernel: tun}, attach: {to: c1}}\n")
-    eventually(lambda: running.status()["attachments"] or running.status()["problems"], DEADLINE, pause=0.1)
-    print(running.status()["attachments"], running.status()["problems"])
-    assert has(home, host, "/dev/net/tun")
-    running.write_rules(
-        "rules:\n  - {name: other, match: {subsystem: misc, kernel: none}, attach: {to: c1}}\n"
-    )
-    running.reload()
-    eventually(lambda: not running.status()["attachments"], DEADLINE, pause=0.1)
-    assert has(home, host, "/dev/net/tun")
