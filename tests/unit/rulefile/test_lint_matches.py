@@ -118,6 +118,9 @@ NODELESS = [
     ("{subsystem: bluetooth}", "bluetooth have no node", "once btusb is off it"),
     ("{subsystem: [hid, leds]}", "hid have no node", "`hidraw` or `input`"),
     ("{subsystem: i2c, kernel: '1-0050'}", "i2c have no node", "`i2c-dev`"),
+    ("{subsystem: w1}", "w1 have no node", "owserver"),
+    ("{subsystem: platform, kernel: 'fec00000.*'}", "platform have no node", "by `parent`"),
+    ("{subsystem: thunderbolt}", "thunderbolt have no node", "behind it"),
 ]
 
 
