@@ -284,6 +284,22 @@ def has(container: Container, host: Path, path: str) -> bool:
     return seen is not None and os.makedev(seen.major, seen.minor) == number
 
 
+def test_a_flash_chip_that_the_host_has_mounted_is_kept(
+    launch: Launch, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    home = launch("flasher")
+    running = daemon(part("Flash chips").rules)
+    with modules("mtdram"), modules("mtdblock"):
+        run("mke2fs", "-q", "-F", "/dev/mtdblock0")
+        run("mount", "/dev/mtdblock0", str(tmp_path))
+        try:
+            (node,) = made(("/dev/mtd0",))
+            eventually(lambda: "is mounted" in running.ask("explain", str(node)).stdout, DEADLINE, pause=0.1)
+            eventually(lambda: str(node) not in home.nodes(), DEADLINE, pause=0.1)
+        finally:
+            run("umount", str(tmp_path))
+
+
 @pytest.mark.parametrize("tried", TRIED.values(), ids=list(TRIED))
 def test_it_goes_in_as_its_page_says_and_out_again(launch: Launch, daemon: StartDaemon, tried: Tried) -> None:
     homes = {name: launch(name) for name in tried.inside}
