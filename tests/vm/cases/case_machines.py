@@ -249,3 +249,25 @@ def test_a_made_up_interface_is_not_asked_for(veth: Veth, daemon: StartDaemon, v
     soon(lambda: any("no veth, dummy, VLAN" in each for each in problems(one.status())))
     assert {each["event"] for each in one.changes()} == {"device.problem"}
     assert not v1.ours()
+
+
+def test_a_number_that_it_had_before_is_given_to_it_without_an_entry(
+    daemon: StartDaemon, v1: VirtualMachine
+) -> None:
+    """By the server, which listens for an entry of a virtual machine for good: see docs/explanation/limits.md."""
+    bus_again()
+    one = daemon(rules("v1", "v2"))
+    with Hub() as hub:
+        first = Phone("AAA1")
+        hub.plug(first)
+        soon(lambda: has(v1, "AAA1"))
+        hub.unplug(first)
+        soon(lambda: has(v1))
+    bus_again()
+    with Hub() as hub:
+        # No rule takes it.
+        hub.plug(Phone("DDD4"))
+        soon(lambda: v1.serials() == ["DDD4"])
+        assert not v1.ours()
+        assert one.status()["attachments"] == []
+    soon(lambda: not v1.open_nodes())
