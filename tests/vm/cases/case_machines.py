@@ -254,7 +254,7 @@ def test_a_made_up_interface_is_not_asked_for(veth: Veth, daemon: StartDaemon, v
 def test_a_number_that_it_had_before_is_given_to_it_without_an_entry(
     daemon: StartDaemon, v1: VirtualMachine
 ) -> None:
-    """By the server, which listens for an entry of a virtual machine for good: see docs/explanation/limits.md."""
+    """By the server, which listens for what an entry named for good: see docs/explanation/limits.md."""
     bus_again()
     one = daemon(rules("v1", "v2"))
     with Hub() as hub:
