@@ -62,9 +62,10 @@ def test_the_host_s_software_is_told_where_the_page_says_so(title: str, line: st
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_the_parts_that_are_tried_with_the_kernel_are_named(page: Path) -> None:
+def test_what_is_named_as_tried_with_the_kernel_has_a_case(page: Path) -> None:
     """case_device_pages.py runs in a virtual machine."""
     text = page.read_text("utf-8")
-    (named,) = re.findall(r"^Tried with devices of the kernel's.*?: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^Tried with devices of the kernel's.*?: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
+    named = {title for each in found for title in " ".join(each.split()).split(", ")}
     titles = {each.title for each in PARTS if each.page == page}
-    assert set(" ".join(named.split()).split(", ")) == {each.title for each in TRIED.values()} & titles
+    assert named <= {each.title for each in TRIED.values()} & titles
