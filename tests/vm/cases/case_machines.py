@@ -261,6 +261,8 @@ def test_a_number_that_it_had_before_is_given_to_it_without_an_entry(
         first = Phone("AAA1")
         hub.plug(first)
         soon(lambda: has(v1, "AAA1"))
+        (entry,) = v1.ours().values()
+        assert (entry["vendorid"], entry["productid"]) == ("18d1", "4ee7")
         hub.unplug(first)
         soon(lambda: has(v1))
     bus_again()
