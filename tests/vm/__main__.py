@@ -51,9 +51,9 @@ _PYTEST: Final = (
 )  # fmt: skip
 _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = tuple(
-    f"{_CASES}/case_{name}.py"
-    for name in ("hardware", "devices", "device_pages", "udev_records", "radios", "leave")
+    f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios", "leave")
 )
+_PAGES: Final = (f"{_CASES}/case_device_pages.py",)
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
     for name in (
@@ -93,7 +93,7 @@ _WITH_LXD: Final = {
                 _CASES,
                 *(
                     f"--ignore={each}"
-                    for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY, *_TIMED)
+                    for each in (*_HARDWARE, *_PAGES, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY, *_TIMED)
                 ),
                 "-m",
                 _UNMARKED,
@@ -103,6 +103,7 @@ _WITH_LXD: Final = {
     "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, *_HARDWARE, "-m", "variant"))),
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
     "hardware": Group(((*_HARDWARE, "-m", "not variant"),)),
+    "device-pages": Group((_PAGES,)),
     "crashes": Group(((_CASES, "-m", "crashes"),)),
     "reboot": Group(
         ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
@@ -122,14 +123,24 @@ _WITH_LXD: Final = {
     "timed": Group((_TIMED,)),
     "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
 }
-_WITH_BOTH: Final = ("plain", "hardware", "systemd")
+_WITH_BOTH: Final = ("plain", "hardware", "device-pages", "systemd")
 GROUPS: Final = {
     **_WITH_LXD,
     **{f"{each}-incus": replace(_WITH_LXD[each], server="incus") for each in _WITH_BOTH},
     # What CI runs of it.
     "plain-incus-in-short": Group((_SHORT,), server="incus"),
     # Virtual machines of a server, in this one.
-    "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096)),
+    "machines": Group(
+        ((*_MACHINES[:1], "-m", "not variant"),),
+        server="incus",
+        deadline=720.0,
+        disk=True,
+        board=Board(4096),
+    ),
+    # What a server and its QEMU keep of what is gone.
+    "machines-left": Group(
+        ((*_MACHINES[:1], "-m", "variant"),), server="incus", deadline=720.0, disk=True, board=Board(4096)
+    ),
     "machines-pci": Group(
         (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, iommu=True)
     ),

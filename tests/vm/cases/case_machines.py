@@ -149,6 +149,7 @@ STAGES: dict[str, Callable[[VirtualMachine], object]] = {
 }
 
 
+@pytest.mark.variant
 @pytest.mark.parametrize("stage", STAGES.values(), ids=list(STAGES))
 def test_one_that_is_pulled_as_it_goes_in_leaves_no_descriptor(
     hub: Hub, daemon: StartDaemon, v1: VirtualMachine, stage: Callable[[VirtualMachine], object]
@@ -251,6 +252,7 @@ def test_a_made_up_interface_is_not_asked_for(veth: Veth, daemon: StartDaemon, v
     assert not v1.ours()
 
 
+@pytest.mark.variant
 def test_a_number_that_it_had_before_is_given_to_it_without_an_entry(
     daemon: StartDaemon, v1: VirtualMachine
 ) -> None:
