@@ -75,13 +75,14 @@ class DetachAllJson(TypedDict):
 
 class SuggestionJson(TypedDict):
     """A rule, and what it goes by. match: values by match keys. others: devices that are plugged in and that
-    it takes, too. rule: it as YAML.
+    it takes, too. rule: it as YAML. problems: why the device stays on the host all the same.
     """
 
     match: dict[str, list[str]]
     why: str
     others: list[str]
     rule: str
+    problems: list[str]
 
 
 class SuggestJson(TypedDict):

@@ -81,6 +81,16 @@ def absent(name: str, rules: RuleSet) -> str:
     )
 
 
+def without_device(name: str, number: str) -> str:
+    """The error for a node of which the kernel has no device. number: the node's, as `char 195:255`"""
+    told = (
+        f"{quoted(name)} is a node, {number}, of which the kernel has no device in /sys: a program made it, "
+        f"udev does not know it, and no rule can take it"
+    )
+    nvidia = "; a rule with `as: gpu` for the card puts such nodes of NVIDIA's in with it"
+    return told + (nvidia if name.startswith("/dev/nvidia") else "")
+
+
 def _names(rule: Rule, name: str) -> bool:
     return any(
         test.key in _NAMES

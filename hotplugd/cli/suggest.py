@@ -73,6 +73,7 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
                 "why": each.why,
                 "others": [*map(str, each.others)],
                 "rule": each.rule,
+                "problems": [*each.problems],
             }
             for each in offers
         ]
@@ -86,5 +87,7 @@ def _suggest_rules(device: str, to: str, config: Path, *, as_json: bool) -> None
         besides = taken_too(each)
         lead = "By" if number == 0 else "Or by"
         say(plain(f"  # {lead} {each.why}" + (f"; {besides}." if besides else ".")), "green")
+        for problem in each.problems if number == 0 else ():
+            say(plain(f"  # It stays on the host all the same: {problem}."), "yellow")
         for line in each.rule.splitlines():
             say(plain(line) if number == 0 else f"  # {plain(line)}")

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from hotplugd.app.find import absent, each_of, named, not_processed, rule_for, several
+from hotplugd.app.find import absent, each_of, named, not_processed, rule_for, several, without_device
 from hotplugd.cli.absent import last_known
 from hotplugd.cli.common import fail
+from hotplugd.host.sysfs import number_without_device
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Device
 
@@ -29,7 +30,8 @@ def find(name: str, devices: Iterable[Device], unprocessed: Iterable[Device], by
     found = named(name, (*devices, *waiting), real, by.rules.hubs)
     if not found:
         if not (known := last_known(name, by)):
-            raise fail(absent(name, by.rules))
+            number = number_without_device(name) if name.startswith("/") else ""
+            raise fail(without_device(name, number) if number else absent(name, by.rules))
         more = [rule] if (rule := rule_for(name, by.rules)) else []
         more.append(
             f"`hotplugd history {quoted(name)}` says more; `hotplugd devices --all` lists what is there"

@@ -14,7 +14,7 @@ from hotplugd.host import disks, netif, sysfs
 from hotplugd.model.values import CANNOT_TELL, Device
 
 # What is another way to disks.
-_LEADING: Final = frozenset({"usb", "pci", "scsi_generic", "bsg", "nvme", "nvme-generic"})
+_LEADING: Final = frozenset({"usb", "pci", "scsi_generic", "bsg", "mtd", "nvme", "nvme-generic"})
 # What the folder of a USB interface has below it that is no disk and no network interface.
 _NODES: Final = ("ep_", "power", "tty", "usbmisc", "sound", "input", "video4linux", "hidraw", "0003:")
 
@@ -100,7 +100,7 @@ def _another_way(device: Device) -> str:
 
 def _ways(device: Device) -> list[str]:
     """Where the disks are to which this leads: below it, or beside."""
-    if device.subsystem in ("usb", "pci"):
+    if device.subsystem in ("usb", "pci", "mtd"):
         return [device.syspath]
     return [device.syspath, os.path.realpath(f"{device.syspath}/device")]
 
@@ -158,6 +158,7 @@ _BY_SUBSYSTEM: Final[Mapping[str, Callable[[Device], str]]] = MappingProxyType(
         "usb": _usb,
         "scsi_generic": _another_way,
         "bsg": _another_way,
+        "mtd": _another_way,
         "nvme": _another_way,
         "nvme-generic": _another_way,
     }

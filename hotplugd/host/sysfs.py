@@ -6,6 +6,7 @@ Every function raises OSError where descriptors or memory ran out: an existing f
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 from functools import cache
@@ -166,3 +167,19 @@ def inode(syspath: str) -> int:
 def boot() -> str:
     """The first eight digits of this boot's id: what carries them is of no other boot (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
+
+
+def number_without_device(path: str) -> str:
+    """The number of a node of which sysfs has no device, as `char 195:255`; else empty.
+
+    Some drivers have programs make their nodes, and register none (NVIDIA's: nvidia-modprobe).
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        if is_short(error):
+            raise
+        return ""
+    kind = {stat.S_IFCHR: "char", stat.S_IFBLK: "block"}.get(stat.S_IFMT(status.st_mode), "")
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    return "" if not kind or os.path.exists(f"/sys/dev/{kind}/{number}") else f"{kind} {number}"

@@ -54,7 +54,7 @@ _INERT: Final = "user."
 _KEYS: Final = frozenset(
     {
         "type", "source", "path", "required", "uid", "gid", "mode", "nictype", "parent", "name", "gputype",
-        "pci", "address", "busnum", "devnum",
+        "pci", "address", "busnum", "devnum", "vendorid", "productid",
     }
 )  # fmt: skip
 

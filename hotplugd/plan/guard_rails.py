@@ -10,7 +10,7 @@ from hotplugd.rules.keys import INTERFACE, hidden_interfaces
 
 # The host may use devices of these subsystems, or disks behind them: checked before each attach.
 _USABLE: Final = frozenset(
-    {"block", "net", "drm", "pci", "usb", "scsi_generic", "bsg", "nvme", "nvme-generic"}
+    {"block", "net", "drm", "pci", "usb", "scsi_generic", "bsg", "mtd", "nvme", "nvme-generic"}
 )
 
 

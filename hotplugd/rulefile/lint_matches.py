@@ -48,6 +48,10 @@ _SUBSYSTEM_OF: Final = {
 _REGEX: Final = re.compile(r"(?:^|[^0-9*?])\.\*|\.\+|\][+{]|\\[dwsDWS]|^\^|\$$|\([^()|]*\|[^()]*\)|\)[+*?]$")
 _BRACES: Final = re.compile(r"\{[^{},]*,[^{}]*\}")
 _BLANK: Final = re.compile(r"^\s|\s$|\s\||\|\s")
+# A node's path, or the end of one. The kernel's own names have no folder; some drivers' do: dahdi/ctl.
+_IN_DEV: Final = re.compile(
+    "/|(accel|bus|cpu|disk|dma_heap|dri|dvb|infiniband|input|mapper|net|serial|snd|usb|v4l|vfio)/"
+)
 _GPUS: Final = frozenset({"drm"})
 _MOST_NAMES: Final = 1_000
 _LONGEST: Final = 32
@@ -118,7 +122,7 @@ def _subsystem(test: KeyTest, also: Collection[str]) -> Iterator[Doubt]:
         close = get_close_matches(name.lower()[:_LONGEST], SUBSYSTEMS, 1, 0.75)
         meant = _SUBSYSTEM_OF.get(name.lower()) or (close[0] if close else "")
         hint = f"did you mean '{meant}'?" if meant else "`hotplugd devices --all` shows those of this host"
-        yield f"asks for the subsystem '{quoted(name)}', which Linux does not have", hint
+        yield f"asks for the subsystem '{quoted(name)}', which is none of Linux's that are known", hint
 
 
 def _values(test: KeyTest) -> Iterator[Doubt]:
@@ -129,9 +133,12 @@ def _values(test: KeyTest) -> Iterator[Doubt]:
         yield f"asks for the property '{quoted(name)}', and udev's have upper case", hint
     for pattern in test.patterns:
         text, where = pattern.text, f"{test.key.name}: '{quoted(pattern.text)}'"
-        if test.key.name == KERNEL.name and "/" in text:
+        if test.key.name == KERNEL.name and _IN_DEV.match(text):
             hint = f"did you mean '{quoted(text.rpartition('/')[2])}'?"
-            yield f"asks for {where}, and the kernel's names have no slash", hint
+            yield f"asks for {where}, which is a node's path and not the kernel's name", hint
+        if test.key.name == KERNEL.name and "!" in text.replace("[!", ""):
+            hint = f"did you mean '{quoted(text.replace('!', '/'))}'?"
+            yield f"asks for {where}, and udev has a slash where the kernel's name has `!`", hint
         if _BLANK.search(text) and group != ATTR.name:
             hint = f"did you mean '{quoted(re.sub(r' *[|] *', '|', text.strip()))}'?"
             yield f"asks for {where}, where blanks count", hint

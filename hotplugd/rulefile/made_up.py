@@ -15,6 +15,7 @@ from typing import Final
 
 from hotplugd.model.text import quoted
 from hotplugd.model.values import Descriptors, Device, Devnum
+from hotplugd.rulefile.made_up_node import node_of
 from hotplugd.rulefile.made_up_place import (
     Place,
     above,
@@ -155,7 +156,7 @@ def _node(subsystem: str, kernel: str) -> tuple[str, Devnum | None]:
         return "", None
     if subsystem == "usb":
         return "/dev/bus/usb/001/002", Devnum("char", 189, 1)
-    return f"/dev/{kernel}", Devnum("block" if subsystem == "block" else "char", 240, 0)
+    return node_of(subsystem, kernel), Devnum("block" if subsystem == "block" else "char", 240, 0)
 
 
 def _usb(values: Values, place: Place, parent: Device | None, path: str) -> Device:

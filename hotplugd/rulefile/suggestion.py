@@ -11,6 +11,7 @@ from typing import Final
 from hotplugd.model.names import is_serial
 from hotplugd.model.text import counted, printable
 from hotplugd.model.values import Device
+from hotplugd.plan.desired import wants
 from hotplugd.plan.identity import hardware, model
 from hotplugd.rulefile.bus_numbers import lasting_paths
 from hotplugd.rulefile.load import parse
@@ -48,12 +49,14 @@ class Suggestion:
     why     what it identifies the device by, and what follows from that
     others  other devices that are plugged in and that it takes
     rule    the rule as YAML, for a file of rules
+    problems  why the device stays on the host all the same: the host uses it, or nothing of it can go in
     """
 
     match: tuple[Condition, ...]
     why: str
     others: tuple[Device, ...]
     rule: str
+    problems: tuple[str, ...]
 
 
 def suggestions(device: Device, devices: Iterable[Device], to: str, hubs: Hubs = NO_HUBS) -> list[Suggestion]:
@@ -78,7 +81,8 @@ def suggestions(device: Device, devices: Iterable[Device], to: str, hubs: Hubs =
             for each in every
             if unmet(rule.match, each) is None and (rest == match or hubs.location(each) == location)
         )
-        found.append(Suggestion(match, why, others, text))
+        problems = tuple(each.message for each in wants(loaded.rules, device).problems)
+        found.append(Suggestion(match, why, others, text, problems))
     return sorted(found, key=lambda each: bool(each.others))
 
 

@@ -34,12 +34,15 @@ SUBSYSTEMS: Final = frozenset(
     typec_retimer ubi ucsi udc uio ulpi usb usb-serial usb_power_delivery usb_role usblp usbmisc usbmon
     userio uwb vc vchiq vdpa vduse vfio vfio-dev vhost-vdpa video4linux video_output
     virtio virtio-ports visorbus vme vtconsole w1 wakeup watchdog wmi wmi_bus workqueue wwan xen xen-backend
-    xt_idletimer zorro zram-control nvidia nvidia-caps nvidia-uvm apex hailo_chardev dahdi zaptel
-    """.split()  # noqa: SIM905  # two hundred words, not lines
+    xt_idletimer zorro zram-control nvidia nvidia-caps nvidia-uvm apex hailo_chardev hailo1x dahdi
+    dahdi_channels dahdi_spans zaptel tenstorrent mpp_class xdma aoe auxiliary comedi cxl gnss intel_th mISDN
+    peci printer stm stm_source switchtec uacce ublk-char xillybus
+    """.split()  # noqa: SIM905  # words, not lines
 )
 
 _IN_SYS: Final = "programs read and write its files in /sys"
 _SCSI: Final = "`block` or `scsi_generic` is what has a node"
+_BUS: Final = "what its driver makes may have a node: take that one's subsystem, and this device by `parent`"
 
 NODELESS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -51,6 +54,8 @@ NODELESS: Final[Mapping[str, str]] = MappingProxyType(
         "ieee80211": "its network interface, of subsystem `net`, moves with it",
         "mmc": "`block` is what has a node",
         "mmc_host": "`block` is what has a node",
+        "rc": "`lirc` is what has a node",
+        "rfkill": "`misc` has the node of all of them, /dev/rfkill",
         "scsi": _SCSI,
         "scsi_device": _SCSI,
         "scsi_disk": _SCSI,
@@ -58,9 +63,27 @@ NODELESS: Final[Mapping[str, str]] = MappingProxyType(
         "serial": "`tty` is what has a node",
         "serio": "`input` is what has a node",
         "spi": "`spidev` is what has a node, once that driver has the device",
+        "thunderbolt": "what is plugged in behind it has nodes: disks, network interfaces, USB devices",
         "usb-serial": "`tty` is what has a node",
+        "w1": "the adapter's USB device goes in, for owserver; the kernel's sensors are files in /sys",
+        **dict.fromkeys(("acpi", "auxiliary", "faux", "platform", "pnp", "virtio"), _BUS),
         **dict.fromkeys(
-            ("backlight", "hwmon", "leds", "power_supply", "pwm", "regulator", "thermal"), _IN_SYS
+            (
+                "backlight",
+                "devfreq",
+                "extcon",
+                "hwmon",
+                "leds",
+                "nvmem",
+                "power_supply",
+                "powercap",
+                "pwm",
+                "regulator",
+                "thermal",
+                "typec",
+                "usb_power_delivery",
+            ),
+            _IN_SYS,
         ),
     }
 )

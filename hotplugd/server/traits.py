@@ -114,7 +114,7 @@ ROWS: Final = (
     Row(
         "",
         "a USB device that an entry names by `serial` stays in QEMU when it is pulled",
-        "entries name USB devices by their numbers alone",
+        "entries name USB devices by their numbers and ids",
         "the VM group `machines` with Incus 6.0.4 and 7.0.2",
     ),
     GLOBAL_ADDRESS,

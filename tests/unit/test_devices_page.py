@@ -1,4 +1,4 @@
-"""The page on the devices that people have: each of its rules does to such a device what the page says."""
+"""The pages on the devices that people have: each of their rules does to such a device what the page says."""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ import pytest
 from hotplugd.app.udev_ignore import ignore_rules
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
-
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "devices.md"
-PARTS = re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
-
-
-def blocks(part: str) -> list[str]:
-    return re.findall(r"```yaml\n(.*?)```", part, re.DOTALL)
+from tests.support.device_pages import PAGES, PARTS, Part, part
+from tests.vm.cases.case_device_pages import TRIED
 
 
-@pytest.mark.parametrize("part", PARTS, ids=[each.partition("\n")[0] for each in PARTS])
-def test_what_a_part_says_of_its_devices_is_so(part: str) -> None:
-    rules, tests = blocks(part)
-    loaded = parse(rules, "rules.yaml")
-    assert [each.render() for each in loaded.diagnostics] == []
-    cases, wrong = parse_cases(tests, "tests.yaml")
-    assert [each.render() for each in wrong] == []
+@pytest.mark.parametrize("each", PARTS, ids=str)
+def test_what_a_part_says_of_its_devices_is_so(each: Part) -> None:
+    loaded = parse(each.rules, "rules.yaml")
+    assert [found.render() for found in loaded.diagnostics] == []
+    cases, wrong = parse_cases(each.tests, "tests.yaml")
+    assert [found.render() for found in wrong] == []
     assert len(cases) >= 1
-    failures = [found.render() for each in cases if (found := failure(each, loaded.rules)) is not None]
+    failures = [found.render() for case in cases if (found := failure(case, loaded.rules)) is not None]
     assert not failures, "\n".join(failures)
 
 
-def test_each_rule_takes_some_device_of_its_tests() -> None:
-    for part in PARTS:
-        rules, tests = blocks(part)
-        loaded = parse(rules, "rules.yaml").rules
-        cases, _ = parse_cases(tests, "tests.yaml")
-        decisions = [loaded.decide(each.device) for each in cases]
-        taken = {each.rule.name for each in decisions if each is not None}
-        assert taken == {each.name for each in loaded.rules}, part.partition("\n")[0]
+@pytest.mark.parametrize("each", PARTS, ids=str)
+def test_each_rule_takes_some_device_of_its_tests(each: Part) -> None:
+    loaded = parse(each.rules, "rules.yaml").rules
+    cases, _ = parse_cases(each.tests, "tests.yaml")
+    decisions = [loaded.decide(case.device) for case in cases]
+    taken = {decision.rule.name for decision in decisions if decision is not None}
+    assert taken == {rule.name for rule in loaded.rules}
 
 
-def test_the_table_leads_to_every_part() -> None:
-    titles = [each.partition("\n")[0] for each in PARTS]
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_table_leads_to_every_part(page: Path) -> None:
+    titles = [each.title for each in PARTS if each.page == page]
     anchors = {title.lower().replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#([^)]*)\)", PAGE.read_text("utf-8"))) == anchors
-    assert len(titles) >= 20
+    assert set(re.findall(r"\]\(#([^)]*)\)", page.read_text("utf-8"))) == anchors
+
+
+def test_there_are_many_parts_and_none_has_the_title_of_another() -> None:
+    assert len(PARTS) >= 40
+    assert len({each.title for each in PARTS}) == len(PARTS)
 
 
 TOLD = {
@@ -58,7 +56,16 @@ TOLD = {
 
 @pytest.mark.parametrize(("title", "line"), TOLD.items(), ids=TOLD)
 def test_the_host_s_software_is_told_where_the_page_says_so(title: str, line: str) -> None:
-    (part,) = (each for each in PARTS if each.startswith(f"{title}\n"))
-    known = parse(blocks(part)[0], "rules.yaml").rules
+    known = parse(part(title).rules, "rules.yaml").rules
     text = ignore_rules(known, usb=True) + ignore_rules(known, usb=False)
     assert re.search(f"^.*{line}.*ENV{{ID_MM_DEVICE_IGNORE}}", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_what_is_named_as_tried_with_the_kernel_has_a_case(page: Path) -> None:
+    """case_device_pages.py runs in a virtual machine."""
+    text = page.read_text("utf-8")
+    found = re.findall(r"^Tried with devices of the kernel's.*?: (.*?)\.$", text, re.MULTILINE | re.DOTALL)
+    named = {title for each in found for title in " ".join(each.split()).split(", ")}
+    titles = {each.title for each in PARTS if each.page == page}
+    assert named <= {each.title for each in TRIED.values()} & titles

@@ -53,6 +53,7 @@ _CASES: Final = "tests/vm/cases"
 _HARDWARE: Final = tuple(
     f"{_CASES}/case_{name}.py" for name in ("hardware", "devices", "udev_records", "radios", "leave")
 )
+_PAGES: Final = (f"{_CASES}/case_device_pages.py",)
 _ATTACKS: Final = tuple(
     f"{_CASES}/case_{name}.py"
     for name in (
@@ -72,7 +73,7 @@ _DAY: Final = (f"{_CASES}/case_day.py",)
 _PACKAGE: Final = (f"{_CASES}/case_package.py",)
 _TIMED: Final = (f"{_CASES}/case_early_timed.py",)
 _SHORT: Final = (
-    *(f"{_CASES}/case_{name}.py" for name in ("cable", "order", "uevents")),
+    *(f"{_CASES}/case_{name}.py" for name in ("cable", "early", "order", "uevents")),
     f"{_CASES}/case_phones.py::test_adb_to_the_bootloader_and_back",
 )
 _SEED: Final = os.environ.get("SEED", "1")
@@ -92,7 +93,7 @@ _WITH_LXD: Final = {
                 _CASES,
                 *(
                     f"--ignore={each}"
-                    for each in (*_HARDWARE, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY, *_TIMED)
+                    for each in (*_HARDWARE, *_PAGES, *_ATTACKS, *_MACHINES, *_PACKAGE, *_DAY, *_TIMED)
                 ),
                 "-m",
                 _UNMARKED,
@@ -102,6 +103,7 @@ _WITH_LXD: Final = {
     "attacks": Group(((*_ATTACKS, "-m", "not variant"), (*_ATTACKS, *_HARDWARE, "-m", "variant"))),
     "attacks-in-short": Group(((*_ATTACKS, "-m", "not variant"),)),
     "hardware": Group(((*_HARDWARE, "-m", "not variant"),)),
+    "device-pages": Group((_PAGES,)),
     "crashes": Group(((_CASES, "-m", "crashes"),)),
     "reboot": Group(
         ((f"{_CASES}/case_reboot.py", "-m", "first_boot"), (f"{_CASES}/case_reboot.py", "-m", "second_boot")),
@@ -121,14 +123,24 @@ _WITH_LXD: Final = {
     "timed": Group((_TIMED,)),
     "package": Group((_PACKAGE,), init=SYSTEMD, packages=True, board=Board(2560)),
 }
-_WITH_BOTH: Final = ("plain", "hardware", "systemd")
+_WITH_BOTH: Final = ("plain", "hardware", "device-pages", "systemd")
 GROUPS: Final = {
     **_WITH_LXD,
     **{f"{each}-incus": replace(_WITH_LXD[each], server="incus") for each in _WITH_BOTH},
     # What CI runs of it.
     "plain-incus-in-short": Group((_SHORT,), server="incus"),
     # Virtual machines of a server, in this one.
-    "machines": Group((_MACHINES[:1],), server="incus", deadline=720.0, disk=True, board=Board(4096)),
+    "machines": Group(
+        ((*_MACHINES[:1], "-m", "not variant"),),
+        server="incus",
+        deadline=720.0,
+        disk=True,
+        board=Board(4096),
+    ),
+    # What a server and its QEMU keep of what is gone.
+    "machines-left": Group(
+        ((*_MACHINES[:1], "-m", "variant"),), server="incus", deadline=720.0, disk=True, board=Board(4096)
+    ),
     "machines-pci": Group(
         (_MACHINES[1:],), server="incus", deadline=900.0, disk=True, board=Board(4096, iommu=True)
     ),

@@ -10,6 +10,7 @@ How the server reads entries (all of them while the instance runs):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +22,8 @@ from hotplugd.plan.kinds.reading import by_keys, some
 from hotplugd.rules.ruleset import Attach
 
 _USB: Final = ("vendorid", "productid", "serial", "busnum", "devnum")
+_IDS: Final = MappingProxyType({"vendorid": "idVendor", "productid": "idProduct"})
+_ID: Final = re.compile("[0-9a-f]{4}", re.ASCII)
 _HOTPLUG: Final = ("vendorid", "productid", "subsystem", "pci")
 
 
@@ -84,6 +87,12 @@ def _number(device: Device, key: str) -> str:
     return found if found.isascii() and found.isdecimal() else "0"
 
 
+def _ids(device: Device) -> dict[str, str]:
+    """The ids as a server takes them: four hexadecimal digits each, as the kernel writes them; else none."""
+    found = {key: device.attrs.get(name, "") for key, name in _IDS.items()}
+    return found if all(_ID.fullmatch(each) for each in found.values()) else {}
+
+
 class Usb(NodeKind):
     """See the top of this file."""
 
@@ -119,15 +128,19 @@ class Usb(NodeKind):
         )
 
     def body(self, want: Want, instance: Instance, actual: Entry | None) -> dict[str, str]:
-        """A node for a container, bus and device number for a virtual machine.
+        """A node for a container, bus and device number for a virtual machine, with the ids.
 
-        Not its serial number: a server does not hear of the unplug of what an entry names by that.
+        A server goes on giving a virtual machine what has the numbers of an entry that is gone: with the ids
+        that is another device of the model at most. Not the serial number: a server does not hear of the
+        unplug of what an entry names by that. An entry that was made without ids stays as it is.
         """
         if instance.kind == "container":
             return super().body(want, instance, actual)
-        return {
+        numbers = {
             "type": "usb",
             "busnum": _number(want.device, "BUSNUM"),
             "devnum": _number(want.device, "DEVNUM"),
             "required": "false",
         }
+        ids = {} if actual is not None and "vendorid" not in actual.config else _ids(want.device)
+        return {**numbers, **ids}

@@ -202,12 +202,12 @@ def test_what_leads_to_a_disk_that_is_mounted_in_another_mount_namespace_is_in_u
 ) -> None:
     run("busybox", "mke2fs", "-b", "4096", f"{loop.node}p1")
     # What is below the disk's folder here is below the folders of what leads to a disk elsewhere.
-    ways = [Device(loop.syspath, each, each) for each in ("pci", "nvme", "scsi_generic")]
+    ways = [Device(loop.syspath, each, each) for each in ("pci", "nvme", "scsi_generic", "mtd")]
     others = [Device(loop.syspath, each, each) for each in ("tty", "usb")]
     with elsewhere("mount", f"{loop.node}p1", str(place)) as pid:
-        assert [in_use(each) for each in ways] == [""] * 3
+        assert [in_use(each) for each in ways] == [""] * 4
         why = f"{loop.kernel}p1 is mounted by sh (process {pid})"
-        assert [in_use_by_anybody(each) for each in ways] == [why] * 3
+        assert [in_use_by_anybody(each) for each in ways] == [why] * 4
         assert [in_use_by_anybody(each) for each in others] == [""] * 2
     eventually(lambda: in_use_by_anybody(ways[0]) == "")
 

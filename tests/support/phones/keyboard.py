@@ -35,8 +35,10 @@ class _Gadget(Gadget):
 class Keyboard:
     """It is there until it is pulled."""
 
-    def __init__(self, product: str, serial: str | None = None) -> None:
-        self._identity = _Identity(0x1209, 0x0001, serial, (_INTERFACE,), None, product)
+    def __init__(
+        self, product: str, serial: str | None = None, ids: tuple[int, int] = (0x1209, 0x0001)
+    ) -> None:
+        self._identity = _Identity(*ids, serial, (_INTERFACE,), None, product)
         self.returns = False
 
     def gadget(self) -> Gadget:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.app.find import absent, described, each_of, missing, named
+from hotplugd.app.find import absent, described, each_of, missing, named, without_device
 from hotplugd.plan.identity import model
 from tests.support.devices import phone, rule, ruleset
 from tests.unit import devices
@@ -73,3 +73,10 @@ def test_what_is_there_and_not_processed_is_not_said_to_be_unplugged() -> None:
     said = missing(PIXEL.node, PIXEL.node, [phone(2), PIXEL], HUBS)
     assert said.startswith("/dev/bus/usb/001/001 is there, but udevd has not processed it (yet); `udevadm ")
     assert missing("R5C9", "R5C9", [PIXEL], HUBS) == absent("R5C9", HUBS)
+
+
+def test_a_node_without_a_device_is_told_with_its_number() -> None:
+    said = without_device("/dev/nvidiactl", "char 195:255")
+    assert said.startswith("/dev/nvidiactl is a node, char 195:255, of which the kernel has no device")
+    assert "`as: gpu`" in said
+    assert "as: gpu" not in without_device("/dev/other", "char 195:255")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,19 +11,16 @@ from hotplugd.host.device_reader import Reader
 from hotplugd.plan.desired import wants
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
+from tests.support.device_pages import part
 from tests.support.sysfs_tree import Tree
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "devices.md").read_text("utf-8")
 PLACE = "pci-0000:00:14.0-usb-0:3"
 USB = "pci0000:00/0000:00:14.0/usb1/1-3"
 
 
-def rules(part: str) -> RuleSet:
-    """Those of one part of the page."""
-    _, _, rest = PAGE.partition(f"\n## {part}\n")
-    found = re.search(r"```yaml\n(rules:\n.*?)```", rest, re.DOTALL)
-    assert found is not None
-    return parse(found[1], "rules.yaml").rules
+def rules(title: str) -> RuleSet:
+    """Those of one part of the pages."""
+    return parse(part(title).rules, "rules.yaml").rules
 
 
 class Host:
@@ -65,9 +61,9 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-def goes(tree: Tree, part: str, *syspaths: str) -> list[tuple[str, str]]:
-    """The instances and the paths inside of these devices, by the rules of a part of the page."""
-    known = rules(part)
+def goes(tree: Tree, title: str, *syspaths: str) -> list[tuple[str, str]]:
+    """The instances and the paths inside of these devices, by the rules of a part of the pages."""
+    known = rules(title)
     reader = Reader(known.attrs, str(tree.database))
     found = []
     for each in syspaths:

@@ -35,6 +35,7 @@ CARD, RENDER = gpu()
 VETH = Device("/sys/devices/virtual/net/veth1", "net", "veth1", slot="n-1a2b3c4d-77-77")
 EVERY_TRAIT = ServerTraits(True, True, True, True)
 NUMBERED = {"BUSNUM": "001", "DEVNUM": "017"}
+IDS = {"vendorid": "18d1", "productid": "4ee7"}
 
 
 def usb() -> Device:
@@ -95,7 +96,7 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
         usb(),
         machine(),
         "",
-        {"type": "usb", "busnum": "1", "devnum": "17", "required": "false"},
+        {"type": "usb", "busnum": "1", "devnum": "17", **IDS, "required": "false"},
     ),
     "an interface of a USB device in a machine": (
         channel(0),
@@ -107,7 +108,7 @@ BODIES: dict[str, tuple[Device, Instance, str, dict[str, str]]] = {
         replace(usb(), properties={"BUSNUM": "-1", "DEVNUM": "--flag"}),
         machine(),
         "",
-        {"type": "usb", "busnum": "0", "devnum": "0", "required": "false"},
+        {"type": "usb", "busnum": "0", "devnum": "0", **IDS, "required": "false"},
     ),
     "a PCI device in a machine": (pci(), machine(), "", {"type": "pci", "address": "0000:01:00.0"}),
     "a PCI device in a machine that does not run": (
@@ -136,6 +137,19 @@ def test_what_goes_in_is_what_the_server_calls_it(
     again = plan(then, device, attach=attach)
     assert again.changes == ()
     assert len(again.attachments) == 1
+
+
+def test_an_entry_without_ids_stays_as_it_is() -> None:
+    (added,) = plan(machine(), usb()).changes
+    config = {key: text for key, text in added.entry.config.items() if key not in IDS}
+    assert len(config) == len(added.entry.config) - 2
+    assert plan(machine(replace(added.entry, config=config)), usb()).changes == ()
+
+
+def test_ids_that_no_server_takes_are_left_out() -> None:
+    odd = replace(usb(), attrs={**usb().attrs, "idVendor": "18D1\n"})
+    (added,) = plan(machine(), odd).changes
+    assert IDS.keys().isdisjoint(added.entry.config)
 
 
 # What is plugged, where, with which `attach`, and what is said.

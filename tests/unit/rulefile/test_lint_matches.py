@@ -23,12 +23,14 @@ HARDLY = [
     ("{subsystem: tty, mac: '00:e0:4c:68:01:02'}", "asks for `mac`, which network", "add `subsystem: net`"),
     ("{driver: ftdi_sio}", "asks for the driver: 'ftdi_sio' of a USB device, which is `usb`", "take `interf"),
     ("{driver: 'cdc*'}", "asks for the driver: 'cdc*' of a USB device", "take `interface` for the device"),
-    ("{subsystem: ttyy}", "asks for the subsystem 'ttyy', which Linux does not", "did you mean 'tty'?"),
+    ("{subsystem: ttyy}", "asks for the subsystem 'ttyy', which is none of Linux's", "did you mean 'tty'?"),
     ("{subsystem: TTY}", "asks for the subsystem 'TTY'", "did you mean 'tty'?"),
     ("{subsystem: disk}", "asks for the subsystem 'disk'", "did you mean 'block'?"),
     ("{subsystem: [tty, qwertz]}", "asks for the subsystem 'qwertz'", "`hotplugd devices --all` shows"),
     ("{parent: {subsystem: usb_device}}", "asks for the subsystem 'usb_device'", "did you mean 'usb'?"),
-    ("{subsystem: tty, kernel: /dev/ttyUSB0}", "asks for kernel: '/dev/ttyUSB0', and the", "mean 'ttyUSB0'?"),
+    ("{subsystem: tty, kernel: /dev/ttyUSB0}", "asks for kernel: '/dev/ttyUSB0', which", "mean 'ttyUSB0'?"),
+    ("{subsystem: misc, kernel: net/tun}", "asks for kernel: 'net/tun', which", "mean 'tun'?"),
+    ("{subsystem: dahdi, kernel: 'dahdi!ctl'}", "asks for kernel: 'dahdi!ctl', and", "mean 'dahdi/ctl'?"),
     (
         "{devtype: usb_interface}",
         "means interfaces of USB devices, which have no node",
@@ -56,7 +58,9 @@ FINE = [
     "{subsystem: tty, parent: {driver: ftdi_sio}}",
     "{parent: {driver: xhci_hcd}}",
     "{subsystem: 'tty*'}",
-    "{subsystem: cciss, kernel: 'cciss!c0d0'}",
+    "{subsystem: dahdi, kernel: dahdi/ctl}",
+    "{subsystem: tenstorrent, kernel: 'tenstorrent/[!0]'}",
+    "{subsystem: [gnss, hailo1x, mpp_class, printer]}",
     "{port: '1-4.*'}",
     "{path: 'pci-0000:00:14.0-usb-0:4.*'}",
     "{kernel: '1-4.*'}",
@@ -114,6 +118,9 @@ NODELESS = [
     ("{subsystem: bluetooth}", "bluetooth have no node", "once btusb is off it"),
     ("{subsystem: [hid, leds]}", "hid have no node", "`hidraw` or `input`"),
     ("{subsystem: i2c, kernel: '1-0050'}", "i2c have no node", "`i2c-dev`"),
+    ("{subsystem: w1}", "w1 have no node", "owserver"),
+    ("{subsystem: platform, kernel: 'fec00000.*'}", "platform have no node", "by `parent`"),
+    ("{subsystem: thunderbolt}", "thunderbolt have no node", "behind it"),
 ]
 
 

@@ -166,3 +166,27 @@ def test_what_cannot_be_made_up_is_told(text: str, message: str, hint: str) -> N
         made_up(values_of(text))
     assert message in str(told.value)
     assert hint in told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "kernel", "node"),
+    [
+        ("drm", "renderD128", "/dev/dri/renderD128"),
+        ("input", "event5", "/dev/input/event5"),
+        ("sound", "midiC1D0", "/dev/snd/midiC1D0"),
+        ("sound", "mixer", "/dev/mixer"),
+        ("usbmisc", "hiddev0", "/dev/usb/hiddev0"),
+        ("usbmisc", "cdc-wdm0", "/dev/cdc-wdm0"),
+        ("dvb", "dvb0.frontend0", "/dev/dvb/adapter0/frontend0"),
+        ("misc", "tun", "/dev/net/tun"),
+        ("misc", "hw_random", "/dev/hwrng"),
+        ("misc", "uinput", "/dev/uinput"),
+        ("msr", "msr3", "/dev/cpu/3/msr"),
+        ("accel", "accel0", "/dev/accel/accel0"),
+        ("dahdi", "dahdi/ctl", "/dev/dahdi/ctl"),
+        ("tty", "ttyUSB0", "/dev/ttyUSB0"),
+    ],
+)
+def test_a_node_is_where_the_kernel_puts_it(subsystem: str, kernel: str, node: str) -> None:
+    values = {"subsystem": (subsystem,), "kernel": (kernel,)}
+    assert made_up(values).node == node

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hotplugd.model.values import Device
 from hotplugd.rulefile.load import parse
+from hotplugd.rulefile.made_up import made_up
 from hotplugd.rulefile.suggestion import suggestions, taken_too
 from hotplugd.rules.hubs import Hub, Hubs
 from tests.support.devices import console, interface, phone
@@ -42,6 +43,7 @@ def test_a_phone_goes_by_its_serial_number_and_else_by_its_place() -> None:
         "    attach: {to: runner-1}\n"
     )
     assert first.why == "its serial number, wherever it is plugged in"
+    assert first.problems == ()
     assert [dict(each.match).keys() for each in others] == [{"id", "path"}, {"path"}, {"id"}]
     assert taken_too(others[-1]) == "it takes /dev/bus/usb/001/002, /dev/bus/usb/001/003, too"
 
@@ -106,3 +108,18 @@ def test_whatever_a_device_says_the_rule_is_one_and_takes_it(serial: str, name: 
     for each in suggestions(device, [device, phone(2)], "box"):
         assert device in taken(each.rule, [device])
         assert each.rule.isprintable() or set(each.rule) - {"\n"} == set(filter(str.isprintable, each.rule))
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "kernel", "said"),
+    [
+        ("misc", "fuse", "path '/dev/fuse' belongs to every container"),
+        ("leds", "led0", "it has no device node"),
+        ("misc", "kvm", ""),
+    ],
+)
+def test_why_it_stays_all_the_same_is_said(subsystem: str, kernel: str, said: str) -> None:
+    device = made_up({"subsystem": (subsystem,), "kernel": (kernel,)})
+    (only,) = suggestions(device, [device], "box")
+    assert len(only.problems) == bool(said)
+    assert said in "".join(only.problems)

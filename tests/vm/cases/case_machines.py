@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import pytest
 
@@ -13,8 +13,13 @@ from tests.conftest import StartDaemon
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Veth
 from tests.support.lab.server import Server
+from tests.support.lab.wait import eventually
 from tests.support.phones import Hub, Mode, Phone
 from tests.vm.instances import VirtualMachine, import_image, problems, server_on_disk, soon
+
+_ROUNDS: Final = 3
+_LATEST: Final = 10.0
+"""How long a node may be open in QEMU after its entry is gone, in seconds, in an emulated machine."""
 
 
 def rules(first: str, second: str) -> str:
@@ -136,6 +141,30 @@ def test_each_of_two_has_its_own(
     assert problems(one.status()) == []
 
 
+STAGES: dict[str, Callable[[VirtualMachine], object]] = {
+    "it is on the bus": lambda _: "AAA1" in enumerated(),
+    "it has an entry": lambda machine: machine.ours(),
+    "its node is open": lambda machine: machine.open_nodes(),
+    "QEMU says that it has it": lambda machine: machine.attached(),
+}
+
+
+@pytest.mark.variant
+@pytest.mark.parametrize("stage", STAGES.values(), ids=list(STAGES))
+def test_one_that_is_pulled_as_it_goes_in_leaves_no_descriptor(
+    hub: Hub, daemon: StartDaemon, v1: VirtualMachine, stage: Callable[[VirtualMachine], object]
+) -> None:
+    """What is open without an entry is another's node once its number comes again."""
+    one, phone = daemon(rules("v1", "v2")), Phone("AAA1")
+    for _ in range(_ROUNDS):
+        hub.plug(phone)
+        soon(lambda: stage(v1))
+        hub.unplug(phone)
+        soon(lambda: not v1.ours())
+        eventually(lambda: not v1.open_nodes(), _LATEST, pause=0.05)
+    assert problems(one.status()) == []
+
+
 def test_what_is_plugged_and_pulled_while_it_is_off(
     hub: Hub, daemon: StartDaemon, v1: VirtualMachine
 ) -> None:
@@ -221,3 +250,28 @@ def test_a_made_up_interface_is_not_asked_for(veth: Veth, daemon: StartDaemon, v
     soon(lambda: any("no veth, dummy, VLAN" in each for each in problems(one.status())))
     assert {each["event"] for each in one.changes()} == {"device.problem"}
     assert not v1.ours()
+
+
+@pytest.mark.variant
+def test_a_number_that_it_had_before_is_given_to_it_without_an_entry(
+    daemon: StartDaemon, v1: VirtualMachine
+) -> None:
+    """By the server, which listens for what an entry named for good: see docs/explanation/limits.md."""
+    bus_again()
+    one = daemon(rules("v1", "v2"))
+    with Hub() as hub:
+        first = Phone("AAA1")
+        hub.plug(first)
+        soon(lambda: has(v1, "AAA1"))
+        (entry,) = v1.ours().values()
+        assert (entry["vendorid"], entry["productid"]) == ("18d1", "4ee7")
+        hub.unplug(first)
+        soon(lambda: has(v1))
+    bus_again()
+    with Hub() as hub:
+        # No rule takes it.
+        hub.plug(Phone("DDD4"))
+        soon(lambda: v1.serials() == ["DDD4"])
+        assert not v1.ours()
+        assert one.status()["attachments"] == []
+    soon(lambda: not v1.open_nodes())
