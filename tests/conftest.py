@@ -13,8 +13,10 @@ from typing import Protocol
 
 import pytest
 
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
-from tests.support.lab.daemon import Daemon
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.forked import Quick
 from tests.support.lab.kernel import Console, Veth, Zram
 from tests.support.lab.server import Server
 from tests.support.lab.stop import clean_up_when_told_to_end
@@ -153,13 +155,20 @@ def usb(root: None) -> Iterator[Usb]:
         yield bus
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """hotplugd's commands without the time for imports, which is most of theirs."""
+    with Quick(command()) as one:
+        yield one
+
+
 @pytest.fixture
-def daemon(server: Server) -> Iterator[StartDaemon]:
+def daemon(server: Server, commands: Commands) -> Iterator[StartDaemon]:
     """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test."""
     with ExitStack() as undo:
 
         def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            return undo.enter_context(Daemon(server.socket, rules, environment))
+            return undo.enter_context(Daemon(server.socket, rules, environment, commands=commands))
 
         yield start
 
