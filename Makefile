@@ -6,7 +6,8 @@
 # make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
 #               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
 # make matrix   all native tests with every server, for the table of support; hours. ONLY="incus7 links" for some
-# make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
+# make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them,
+#               AT_ONCE=2 CASES="plain hardware" for two at once
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
 # make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most; and a farm's day
 #               of two thousand events
@@ -178,6 +179,9 @@ $(STAMPS)/labgrid: requirements-bench.lock | $(BIN)/hotplugd
 	"$(VENV)/bin/python" -m venv build/labgrid
 	build/labgrid/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+e2e: vm
+	@$(BIN)/python -m tests.vm $(if $(AT_ONCE),--at-once=$(AT_ONCE)) $(CASES)
 
 bench: lab $(STAMPS)/labgrid
 	@$(BIN)/python -m benchmarks $(FIGURES)
