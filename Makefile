@@ -140,8 +140,11 @@ $(STAMPS)/packages: Makefile | $(STAMPS)/deb
 
 packages: $(STAMPS)/packages
 
+# Two processes run tests at once; WORKERS= for one. A test marked `alone` has the machine to itself all the same.
+WORKERS := --numprocesses=2 --dist=worksteal
+
 unit: $(BIN)/hotplugd
-	@$(BIN)/python -m pytest -W error tests/unit
+	@$(BIN)/python -m pytest -W error $(WORKERS) tests/unit
 
 # Each in an environment of its own, from the same lock.
 pythons: $(BIN)/hotplugd
@@ -152,7 +155,7 @@ pythons: $(BIN)/hotplugd
 	echo "make: tests/unit passed with $${tried[*]:-no Python: none was found}"
 
 test: $(if $(filter lxd,$(SERVER)),lab packages,servers)
-	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)
+	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(WORKERS) $(TESTS)
 
 # The table of docs/explanation/support.md is made from what is written down as it runs.
 matrix: lab servers
