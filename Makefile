@@ -6,7 +6,8 @@
 # make test     all tests; root is needed for those with real devices. SERVER=incus7 runs those with a server
 #               with another one, in a root of Debian's packages (tests/servers/table.py); TESTS="PATH…" some
 # make matrix   all native tests with every server, for the table of support; hours. ONLY="incus7 links" for some
-# make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them
+# make e2e      the cases with real USB, in a virtual machine; CASES="plain" for one group of them,
+#               AT_ONCE=2 CASES="plain hardware" for two at once
 # make bench    what it costs, beside others; FIGURES="live storm" for some of it
 # make soak     ten thousand plugs, with crashes and people in between: 20 minutes at most; and a farm's day
 #               of two thousand events
@@ -140,8 +141,11 @@ $(STAMPS)/packages: Makefile | $(STAMPS)/deb
 
 packages: $(STAMPS)/packages
 
+# Two processes run tests at once; WORKERS= for one. A test marked `alone` has the machine to itself all the same.
+WORKERS := --numprocesses=2 --dist=worksteal
+
 unit: $(BIN)/hotplugd
-	@$(BIN)/python -m pytest -W error tests/unit
+	@$(BIN)/python -m pytest -W error $(WORKERS) tests/unit
 
 # Each in an environment of its own, from the same lock.
 pythons: $(BIN)/hotplugd
@@ -152,7 +156,7 @@ pythons: $(BIN)/hotplugd
 	echo "make: tests/unit passed with $${tried[*]:-no Python: none was found}"
 
 test: $(if $(filter lxd,$(SERVER)),lab packages,servers)
-	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(TESTS)
+	@$(BIN)/python -m $(if $(filter lxd,$(SERVER)),pytest -W error,tests.servers $(SERVER)) $(WORKERS) $(TESTS)
 
 # The table of docs/explanation/support.md is made from what is written down as it runs.
 matrix: lab servers
@@ -179,6 +183,9 @@ $(STAMPS)/labgrid: requirements-bench.lock | $(BIN)/hotplugd
 	"$(VENV)/bin/python" -m venv build/labgrid
 	build/labgrid/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+e2e: vm
+	@$(BIN)/python -m tests.vm $(if $(AT_ONCE),--at-once=$(AT_ONCE)) $(CASES)
 
 bench: lab $(STAMPS)/labgrid
 	@$(BIN)/python -m benchmarks $(FIGURES)

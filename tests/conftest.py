@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from compileall import compile_dir
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -13,8 +13,11 @@ from typing import Protocol
 
 import pytest
 
+from tests.support.lab.claims import in_turn
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
-from tests.support.lab.daemon import Daemon
+from tests.support.lab.daemon import Daemon, command
+from tests.support.lab.forked import Quick
 from tests.support.lab.kernel import Console, Veth, Zram
 from tests.support.lab.server import Server
 from tests.support.lab.stop import clean_up_when_told_to_end
@@ -48,6 +51,26 @@ def pytest_configure() -> None:
     # that it imports, which is a third of its time.
     if not _IN_MACHINE:
         compile_dir(str(Path(__file__).parents[1] / "hotplugd"), quiet=2)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes none waits for the others before the last tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_is_alone)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test marked `alone` has the machine to itself, where several processes run tests.
+
+    Around pytest-timeout's: waiting for another test is not a test's own time.
+    """
+    with in_turn("machine", 0, alone=_is_alone(item)):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -153,13 +176,20 @@ def usb(root: None) -> Iterator[Usb]:
         yield bus
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """hotplugd's commands without the time for imports, which is most of theirs."""
+    with Quick(command()) as one:
+        yield one
+
+
 @pytest.fixture
-def daemon(server: Server) -> Iterator[StartDaemon]:
+def daemon(server: Server, commands: Commands) -> Iterator[StartDaemon]:
     """Starts daemons, with the rules given; each is ready when the call returns, and ends with the test."""
     with ExitStack() as undo:
 
         def start(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            return undo.enter_context(Daemon(server.socket, rules, environment))
+            return undo.enter_context(Daemon(server.socket, rules, environment, commands=commands))
 
         yield start
 

@@ -220,6 +220,7 @@ def test_a_device_that_is_replugged_while_it_is_down_is_another(
     look(container, node)
 
 
+@pytest.mark.alone
 def test_a_server_that_was_away_is_caught_up_with(
     own_server: Server, consoles: Callable[[int], list[Console]]
 ) -> None:
@@ -356,6 +357,7 @@ def _is_a_problem(running: Daemon) -> bool:
     return bool(status["problems"]) or not all(each["verified"] for each in attached)
 
 
+@pytest.mark.alone
 def test_a_file_system_that_hangs_inside_holds_up_no_other_instance(
     containers: tuple[Container, Container], consoles: Callable[[int], list[Console]], daemon: StartDaemon
 ) -> None:
@@ -388,6 +390,7 @@ def test_a_file_system_that_hangs_inside_holds_up_no_other_instance(
     eventually(running.is_fine, 60)
 
 
+@pytest.mark.alone
 def test_who_takes_a_node_out_again_and_again_does_not_keep_it_busy(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:
@@ -414,6 +417,7 @@ def test_what_is_attached_stays_when_it_ends(
     assert not running.control.exists()
 
 
+@pytest.mark.alone
 def test_links_that_a_crash_left_behind_go_also_where_another_device_has_the_number_now(
     server: Server, container: Container, console: Console, daemon: StartDaemon
 ) -> None:

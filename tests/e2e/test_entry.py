@@ -232,6 +232,7 @@ def upgraded(container: Container, console: Console) -> str:
     return of
 
 
+@pytest.mark.alone
 def test_an_upgrade_rewrites_nothing_and_detaches_nothing(
     server: Server, container: Container, console: Console, upgraded: str
 ) -> None:
@@ -255,6 +256,7 @@ def test_an_upgrade_rewrites_nothing_and_detaches_nothing(
         assert set(container.devices) == {name_for(slot(console))}
 
 
+@pytest.mark.alone
 def test_without_the_udev_rule_it_does_neither(
     server: Server, container: Container, console: Console
 ) -> None:
@@ -279,6 +281,7 @@ def test_without_the_udev_rule_it_does_neither(
             assert set(container.devices) == {name_for(slot(console))}
 
 
+@pytest.mark.alone
 def test_what_version_1_attached_goes_while_no_daemon_runs(
     server: Server, container: Container, console: Console, upgraded: str
 ) -> None:
@@ -289,6 +292,7 @@ def test_what_version_1_attached_goes_while_no_daemon_runs(
         eventually(lambda: container.run("readlink", "/dev/first").code != 0)
 
 
+@pytest.mark.alone
 def test_what_a_later_version_attached_stays_as_it_is_until_it_has_to_go(
     server: Server, container: Container, console: Console
 ) -> None:

@@ -209,6 +209,7 @@ def spoken_by(_: Zram, veth: Veth, place: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("use", [mounted, swapped_on, routed, spoken_by])
+@pytest.mark.alone
 def test_a_stopped_instance_loses_it_within_a_second(
     container: Container,
     disk: Zram,

@@ -46,6 +46,7 @@ def lend(running: Daemon, container: Container, lent: list[Path]) -> None:
     subprocess.run(["udevadm", "control", "--reload"], check=True)
 
 
+@pytest.mark.alone
 def test_udevd_says_it_of_what_is_taken_and_of_nothing_else(
     container: Container, zram: Zram, veth: Veth, daemon: StartDaemon, lent: list[Path]
 ) -> None:
@@ -65,6 +66,7 @@ def test_udevd_says_it_of_what_is_taken_and_of_nothing_else(
     assert "UDISKS_IGNORE" not in properties(zram.syspath)
 
 
+@pytest.mark.alone
 def test_udevd_says_it_of_what_goes_along(
     container: Container, tmp_path: Path, plugs: ExitStack, daemon: StartDaemon, lent: list[Path]
 ) -> None:

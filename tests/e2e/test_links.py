@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console
@@ -80,6 +82,7 @@ def test_a_folder_that_is_a_link_inside_leads_nowhere_outside(
     assert not Path("/tmp", name).is_symlink()
 
 
+@pytest.mark.alone
 def test_udevs_own_links_and_properties_are_names_inside_and_follow_what_udev_says(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from tests.e2e.model import BROKEN, CONSOLES, RULES, SCREEN, Instance, see, wanted
 from tests.support.lab.api import ServerError
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
@@ -46,7 +47,7 @@ picks = strategies.integers(0, 99)
 class Machine(RuleBasedStateMachine):
     """One daemon, up to three containers, four consoles."""
 
-    def __init__(self, server: Server, consoles: list[Console]) -> None:
+    def __init__(self, server: Server, consoles: list[Console], commands: Commands) -> None:
         super().__init__()
         self.server = server
         self.consoles = consoles
@@ -54,7 +55,7 @@ class Machine(RuleBasedStateMachine):
         self.ruleset = "one"
         self.containers: dict[str, Container] = {}
         self.model: dict[str, Instance] = {}
-        self.daemon = Daemon(server.socket, self.text("one"))
+        self.daemon = Daemon(server.socket, self.text("one"), commands=commands)
         self.alive = False
         self.ways: list[tuple[str, str]] = []
 
@@ -357,11 +358,13 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(0)
-def test_anything_in_any_order(own_server: Server, consoles: Callable[[int], list[Console]]) -> None:
+def test_anything_in_any_order(
+    own_server: Server, consoles: Callable[[int], list[Console]], commands: Commands
+) -> None:
     soak = int(os.environ.get("HOTPLUGD_SOAK", "0"))
     four = consoles(4)
     run_state_machine_as_test(
-        cast("type[RuleBasedStateMachine]", lambda: Machine(own_server, four)),
+        cast("type[RuleBasedStateMachine]", lambda: Machine(own_server, four, commands)),
         settings=settings(
             max_examples=soak or 8,
             stateful_step_count=30,

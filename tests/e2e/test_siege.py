@@ -20,6 +20,8 @@ from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
 from tests.support.lab.wait import eventually
 
+pytestmark = pytest.mark.alone
+
 _NOBODY = 65534
 _PLACES = 64  # control.py, _OF_ROOT
 _KEPT = 4  # connections to the server, kept for the next request

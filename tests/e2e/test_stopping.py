@@ -20,6 +20,7 @@ import pytest
 
 from hotplugd.model.entry import SLOTS
 from tests.support.lab.api import ServerError
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
@@ -40,11 +41,11 @@ def launch(own_server: Server) -> Callable[..., Container]:
 
 
 @pytest.fixture
-def daemon(own_server: Server) -> Iterator[Callable[[str], Daemon]]:
+def daemon(own_server: Server, commands: Commands) -> Iterator[Callable[[str], Daemon]]:
     running: list[Daemon] = []
 
     def start(rules: str) -> Daemon:
-        one = Daemon(own_server.socket, rules)
+        one = Daemon(own_server.socket, rules, commands=commands)
         running.append(one)
         return one.__enter__()
 

@@ -56,6 +56,7 @@ def udevadm(container: Container, *words: str) -> str:
 
 
 @pytest.mark.parametrize("config", [{}, PRIVILEGED], ids=["unprivileged", "privileged"])
+@pytest.mark.alone
 def test_libudev_inside_finds_the_device_as_udev_has_it_and_no_other(
     launch: Callable[..., Container], console: Console, daemon: StartDaemon, config: dict[str, str]
 ) -> None:
@@ -85,6 +86,7 @@ def test_libudev_inside_finds_the_device_as_udev_has_it_and_no_other(
         assert running.status()["problems"] == []
 
 
+@pytest.mark.alone
 def test_they_follow_udev_the_container_and_the_daemon(
     container: Container, console: Console, daemon: StartDaemon
 ) -> None:

@@ -171,6 +171,7 @@ def test_when_the_program_dies_another_tells(
         assert "device.untold" not in running.log()
 
 
+@pytest.mark.alone
 def test_a_program_that_hangs_holds_up_no_device_and_is_said_until_it_is_told(
     containers: tuple[Container, Container], console: Console, daemon: StartDaemon
 ) -> None:

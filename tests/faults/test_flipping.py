@@ -6,10 +6,14 @@ import time
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.hostile import hostile
 from tests.support.lab.kernel import Console
 from tests.support.lab.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 _SAID: Final = {
     "GET /1.0/instances?recursion": "other instances",

@@ -22,6 +22,8 @@ from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
 from tests.support.lab.wait import eventually, steadily
 
+pytestmark = pytest.mark.alone
+
 _YEAR: Final = 365 * 24 * 3600
 _IDLE: Final = 2.0
 

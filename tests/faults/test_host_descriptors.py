@@ -22,6 +22,8 @@ from tests.support.lab.shortage import no_more_descriptors
 from tests.support.lab.udevd import settle
 from tests.support.lab.wait import ended, eventually, steadily
 
+pytestmark = pytest.mark.alone
+
 _SECONDS = 3.0
 # What failed for long is tried again after 30 s at most.
 _AFTERWARDS = 60.0

@@ -8,6 +8,8 @@ from functools import partial
 from signal import Signals
 from typing import cast
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.faults.host import rules, there
 from tests.soak.figures import growth, measure
@@ -17,6 +19,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.script import Script
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 _A_SECOND = 100
 _SIGNALS = 400

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from signal import Signals
 from typing import cast
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
 from tests.soak.figures import cpu
@@ -18,6 +20,8 @@ from tests.support.lab.server import Server
 from tests.support.lab.shortage import shrink
 from tests.support.lab.udevd import settle
 from tests.support.lab.wait import eventually, steadily
+
+pytestmark = pytest.mark.alone
 
 _EVENTS = 5_000
 _A_PLUG_AND_UNPLUG = 6  # three devices come, three go

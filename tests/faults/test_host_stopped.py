@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from signal import Signals
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
 from tests.support.lab.container import Container
@@ -16,6 +18,8 @@ from tests.support.lab.script import Script
 from tests.support.lab.server import Server
 from tests.support.lab.udevd import settle
 from tests.support.lab.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 _PLUGS = 500
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.faults.host import ours, rules, there
 from tests.support.lab.container import Container
@@ -13,6 +15,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.script import Script
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 
 def test_the_second_says_so_and_ends_while_the_first_goes_on_in_a_storm(

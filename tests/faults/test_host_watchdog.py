@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.faults.host import rules, there
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -24,6 +26,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.server import Server
 from tests.support.lab.shortage import no_more_descriptors
 from tests.support.lab.wait import NotInTime, eventually, steadily
+
+pytestmark = pytest.mark.alone
 
 _WATCHDOG: Final = 1.0
 _WATCHED: Final = {**os.environ, "WATCHDOG_USEC": f"{_WATCHDOG * 1e6:.0f}"}

@@ -14,7 +14,7 @@ from tests.package.root import Root, root
 from tests.support.lab.debian import PROJECT
 from tests.support.lab.package import VERSION, packages
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.alone]
 NATIVE = (
     "aiohttp._http_parser", "yaml._yaml", "cryptography.hazmat.bindings._rust", "_cffi_backend",
     "yarl._quoting_c", "multidict._multidict", "frozenlist._frozenlist", "propcache._helpers_c",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.lab.debian import PROJECT
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Run tests with a server that this machine does not have: `python -m tests.servers SERVER [PATH|OPTION …]`.
+"""Tests with a server that this machine does not have: `python -m tests.servers SERVER [PATH|--OPTION …]`.
 
 The root is made and kept in the user's cache (root.py); namespaces.py says what a run has of its own.
 """
@@ -43,7 +43,8 @@ def main() -> int:
     clean_up_when_told_to_end(signal.SIGTERM, signal.SIGHUP)
     try:
         with tempfile.TemporaryDirectory(prefix="hpr-", dir="/tmp") as results:
-            return run(row, tree, words or list(_TESTS), Path(results))
+            paths = [] if any(not each.startswith("-") for each in words) else _TESTS
+            return run(row, tree, [*words, *paths], Path(results))
     except KeyboardInterrupt:  # the tests have said so
         return 130
 

@@ -18,7 +18,7 @@ _PACKAGES: Final = (
 )  # fmt: skip
 # What of the development lock runs the tests.
 _WHEELS: Final = (
-    "pytest", "pytest-timeout", "iniconfig", "pluggy", "packaging", "pygments",
+    "pytest", "pytest-timeout", "pytest-xdist", "execnet", "iniconfig", "pluggy", "packaging", "pygments",
     "hypothesis", "sortedcontainers",
 )  # fmt: skip
 _COMMAND: Final = f"""\

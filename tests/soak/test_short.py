@@ -14,6 +14,8 @@ from tests.soak.report import Diary, keep
 from tests.soak.scene import Scene
 from tests.soak.soak import Plan, Soak
 
+pytestmark = pytest.mark.alone
+
 _PLAN = Plan(plugs=150, people=5, daemon=50, server=75, quiet=40)
 
 

@@ -1,7 +1,8 @@
-"""Runs the cases in a virtual machine: `python -m tests.vm [RELEASE/][GROUP]...`.
+"""Runs the cases in a virtual machine: `python -m tests.vm [--at-once=COUNT] [RELEASE/][GROUP]...`.
 
 Debian 12 is meant where no release is named. `trixie/` alone means all groups on Debian 13. No word at all
-means all groups on both.
+means all groups on both. COUNT groups run at once, each in a guest of its own, in the order of the words; one
+where it is left out.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Final
 
 from tests.support.lab.package import packages
 from tests.support.lab.stop import clean_up_when_told_to_end
+from tests.vm.at_once import at_once
 from tests.vm.guest import BOARD, RESULTS, SCRIPT, SYSTEMD, Board, Outcome, boot, make_disk
-from tests.vm.image import RELEASES, Image, Release, image
+from tests.vm.image import RELEASES, Image, Release, image, prepare
 
+_AT_ONCE: Final = "--at-once="
 _TAIL: Final = 60
 
 
@@ -149,6 +152,8 @@ GROUPS: Final = {
 
 def main(words: Sequence[str]) -> int:
     """Run what these words name. Returns the exit status: 0 where every case passed."""
+    if words and words[0].startswith(_AT_ONCE):
+        return _at_once(words[0].removeprefix(_AT_ONCE), words[1:])
     chosen = [each for word in words for each in _runs(word)]
     unknown = [word for word in words if not _runs(word)]
     if unknown:
@@ -169,6 +174,21 @@ def main(words: Sequence[str]) -> int:
         print("stopped; nothing is left running", file=sys.stderr)
         return 130
     return status
+
+
+def _at_once(count: str, words: Sequence[str]) -> int:
+    if not count.isdecimal() or not words:
+        print(f"vm: expected {_AT_ONCE}COUNT and groups, and found {count!r} and {words}", file=sys.stderr)
+        return 2
+    clean_up_when_told_to_end(Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP)
+    try:
+        for release in RELEASES:
+            if any(each == release for word in words for each, _ in _runs(word)):
+                prepare(release)
+        return at_once(int(count), [(sys.executable, "-m", "tests.vm", each) for each in words])
+    except KeyboardInterrupt:
+        print("stopped; nothing is left running", file=sys.stderr)
+        return 130
 
 
 _ALL: Final = tuple((release, name) for release in RELEASES for name in GROUPS)

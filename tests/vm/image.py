@@ -108,6 +108,11 @@ def image(release: Release = "bookworm", packages: Mapping[str, Path] | None = N
         yield Image(base / "vmlinux", base / "initial.cpio", base / "base.squashfs", project)
 
 
+def prepare(release: Release) -> None:
+    """Build what is missing of the files that are kept. Two processes must not do so at once."""
+    _base(release)
+
+
 # --- what is kept -------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hotplugd.cli import main
+from tests.support.lab.commands import Commands
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.server import Server
 
@@ -23,11 +24,11 @@ class Configure(Protocol):
 
 
 @pytest.fixture
-def configure(server: Server) -> Iterator[Configure]:
+def configure(server: Server, commands: Commands) -> Iterator[Configure]:
     with ExitStack() as undo:
 
         def make(rules: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Daemon:
-            made = Daemon(server.socket, rules, environment)
+            made = Daemon(server.socket, rules, environment, commands=commands)
             undo.callback(made.close)
             return made
 

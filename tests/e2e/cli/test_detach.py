@@ -80,6 +80,7 @@ def fresh() -> None:
 
 
 @pytest.mark.usefixtures("fresh")
+@pytest.mark.alone
 def test_nothing_is_left_on_the_host(
     containers: tuple[Container, Container], console: Console, daemon: StartDaemon
 ) -> None:
@@ -100,6 +101,7 @@ def test_nothing_is_left_on_the_host(
     eventually(lambda: attachments(running) == 2)
 
 
+@pytest.mark.alone
 def test_what_another_server_may_need_stays(
     container: Container, console: Console, attached: Callable[..., Daemon]
 ) -> None:

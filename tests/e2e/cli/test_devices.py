@@ -13,6 +13,7 @@ import pytest
 
 from hotplugd.rules.keys import KEYS
 from tests.e2e.cli.conftest import Configure
+from tests.support.lab.commands import Commands
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
 from tests.support.lab.nobody import as_nobody
@@ -25,9 +26,9 @@ _ESCAPED = "1A\\x1b[31m\\u202e\\x07{}'\"|*"
 
 
 @pytest.fixture
-def made(usb: Usb) -> Iterator[Daemon]:
+def made(usb: Usb, commands: Commands) -> Iterator[Daemon]:
     """Commands that see the made-up bus. They need no server."""
-    made = Daemon(usb.root / "none", _RULE, usb.environment)
+    made = Daemon(usb.root / "none", _RULE, usb.environment, commands=commands)
     yield made
     made.close()
 

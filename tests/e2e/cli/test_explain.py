@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.e2e.cli.conftest import Configure
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.kernel import Console
@@ -36,9 +37,9 @@ def takes(console: Console, to: object, name: str = "screen") -> str:
 
 
 @pytest.fixture
-def apart(usb: Usb) -> Iterator[Daemon]:
+def apart(usb: Usb, commands: Commands) -> Iterator[Daemon]:
     """Commands that see the made-up bus, and no server."""
-    made = Daemon(usb.root / "none", rules(), usb.environment)
+    made = Daemon(usb.root / "none", rules(), usb.environment, commands=commands)
     yield made
     made.close()
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lab.commands import Commands
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.usb import ADB, SERIAL, Phone, Usb
 
 
 @pytest.fixture
-def made(usb: Usb) -> Iterator[Daemon]:
+def made(usb: Usb, commands: Commands) -> Iterator[Daemon]:
     """Commands that see the made-up bus. They need no server."""
-    made = Daemon(usb.root / "none", "rules: []\n", usb.environment)
+    made = Daemon(usb.root / "none", "rules: []\n", usb.environment, commands=commands)
     yield made
     made.close()
 

@@ -13,6 +13,7 @@ from hotplugd.app.control_client import get
 from hotplugd.web.masking import Masking
 from hotplugd.web.page import page
 from tests.conftest import StartDaemon
+from tests.support.lab.commands import Commands
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
 from tests.support.lab.usb import Phone, Plugged, Usb
@@ -60,9 +61,9 @@ def shelf(usb: Usb) -> Shelf:
 
 
 @pytest.fixture
-def made(usb: Usb) -> Iterator[Daemon]:
+def made(usb: Usb, commands: Commands) -> Iterator[Daemon]:
     """Commands that see the made-up bus, and no server."""
-    made = Daemon(usb.root / "none", _RULES.replace("BOX", "box"), usb.environment)
+    made = Daemon(usb.root / "none", _RULES.replace("BOX", "box"), usb.environment, commands=commands)
     yield made
     made.close()
 

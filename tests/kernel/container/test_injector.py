@@ -390,6 +390,7 @@ class TestTelling:
 
         run(script)
 
+    @pytest.mark.alone
     def test_a_device_whose_sysfs_hangs_is_told_without_and_costs_one_thread(
         self, run: Callable[[Script], None], tmp_path: Path
     ) -> None:

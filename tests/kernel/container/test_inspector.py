@@ -308,6 +308,7 @@ class TestHanging:
         with_bench(script, *boxes)
 
     @pytest.mark.usefixtures("impatient")
+    @pytest.mark.alone
     def test_looking_again_and_again_costs_one_thread(self, boxes: tuple[Container, Container]) -> None:
         bad, good = boxes
 

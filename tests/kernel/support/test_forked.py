@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.lab.commands import Commands, Executed, Process
 from tests.support.lab.daemon import command
-from tests.support.lab.forked import Forking
+from tests.support.lab.forked import Forking, Quick
 from tests.support.lab.wait import ended, eventually
 
 
@@ -87,3 +87,19 @@ def test_it_outlives_nothing(waits: tuple[str, ...]) -> None:
         process = one.start(waits, os.environ, 2)
     process.send_signal(Signals.SIGTERM)
     assert process.wait(10) == -Signals.SIGTERM
+
+
+def test_it_is_executed_where_the_environment_may_make_a_difference(
+    waits: tuple[str, ...], tmp_path: Path
+) -> None:
+    with Quick(command()) as quick:
+        found = []
+        for more in ({}, {"PYTEST_CURRENT_TEST": "x", "UMOCKDEV_DIR": "/nowhere"}, {"LANG": "xx"}):
+            with (tmp_path / "log").open("wb") as log:
+                process = quick.start(waits, {**os.environ, **more}, log.fileno())
+            words = Path(f"/proc/{process.pid}/cmdline")
+            eventually(lambda words=words: b"status" in words.read_bytes() or b"forked" in words.read_bytes())  # type: ignore[misc]
+            found.append(b"forked" in words.read_bytes())
+            process.send_signal(Signals.SIGKILL)
+            process.wait(10)
+    assert found == [True, True, False]

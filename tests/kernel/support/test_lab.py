@@ -142,6 +142,7 @@ class TestRuleFile:
         console.unplug()
         eventually(lambda: not any(os.path.lexists(each) for each in made))
 
+    @pytest.mark.alone
     def test_what_a_program_of_udevds_says_is_not_the_name(
         self, console: Console, monitor: pyudev.Monitor
     ) -> None:

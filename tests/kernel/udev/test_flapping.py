@@ -156,6 +156,7 @@ def test_other_devices_do_not_wait(console: Console, consoles: Callable[[int], l
     run(script)
 
 
+@pytest.mark.alone
 def test_a_device_that_changes_all_the_time_is_read_now_and_then_and_at_last(console: Console) -> None:
     async def script(_: Udev, heard: Heard, gate: Gate) -> None:
         console.plug()

@@ -18,7 +18,7 @@ from tests.kernel.udev.bench import Heard, until, with_udev
 from tests.support.lab.kernel import Console
 from tests.support.lab.udevd import another_rule, settle
 
-pytestmark = pytest.mark.usefixtures("root", "udevd")
+pytestmark = [pytest.mark.usefixtures("root", "udevd"), pytest.mark.alone]
 
 Says = Callable[[str], AbstractContextManager[None]]
 Consoles = Callable[[int], list[Console]]

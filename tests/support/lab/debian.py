@@ -54,7 +54,12 @@ def kept(kind: str, made_from: Iterable[bytes], build: Callable[[Path], None]) -
         try:
             fresh.chmod(0o755)
             build(fresh)
-            fresh.rename(folder)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                # Somebody else has built it meanwhile.
+                if not folder.exists():
+                    raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     os.utime(folder)

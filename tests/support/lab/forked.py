@@ -23,16 +23,19 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import hotplugd
 from hotplugd import cli
-from tests.support.lab.commands import Process
+from tests.support.lab.commands import Commands, Executed, Process
 
 _DEADLINE: Final = 60.0
 _MOST: Final = 64 << 10
 _DESCRIPTORS: Final = 3
+_PROJECT: Final = Path(__file__).parents[3]
+_NO_DIFFERENCE: Final = {"LD_PRELOAD", "UMOCKDEV_DIR", "PYTEST_CURRENT_TEST"}
 
 
 class Forked:
@@ -83,12 +86,16 @@ class Forked:
 class Forking:
     """See `commands.Commands`. Ends with its last command, at the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: str = "") -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {**os.environ, **({"LD_PRELOAD": preload} if preload else {})}
         with theirs:
             # Not by -m: the commands would name themselves so.
             words = [sys.executable, "-c", f"import sys; from {__name__} import main; sys.exit(main())"]
-            self._process = subprocess.Popen(words, stdin=theirs.fileno())
+            # In a session of its own: Ctrl-C is for us, whose end is its end.
+            self._process = subprocess.Popen(
+                words, cwd=_PROJECT, env=environment, stdin=theirs.fileno(), start_new_session=True
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +103,10 @@ class Forking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
         self._channel.close()
         self._process.wait(_DEADLINE)
 
@@ -119,11 +130,48 @@ class Forking:
     def _start(self, words: Sequence[str], environment: Mapping[str, str], out: int, error: int) -> Forked:
         report, told = os.pipe()
         try:
-            request = json.dumps({"words": list(words), "environment": dict(environment)}).encode()
+            asked = {"words": list(words), "environment": dict(environment), "folder": os.getcwd()}
+            request = json.dumps(asked).encode()
             socket.send_fds(self._channel, [request], [out, error, told])
         finally:
             os.close(told)
         return Forked(report)
+
+
+class Quick:
+    """See `commands.Commands`. Forks where that makes no difference; else executes hotplugd: `program`.
+
+    What an environment says, other than of a made-up /sys (umockdev-wrapper(1)), may be read by imports.
+    """
+
+    def __init__(self, program: Sequence[str]) -> None:
+        self._executed = Executed(program)
+        self._environment = dict(os.environ)
+        self._forking: dict[str, Forking] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self._forking.values():
+            each.close()
+
+    def start(self, words: Sequence[str], environment: Mapping[str, str], stderr: int) -> Process:
+        return self._for(environment).start(words, environment, stderr)
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        return self._for(environment).run(words, environment)
+
+    def _for(self, environment: Mapping[str, str]) -> Commands:
+        names = (environment.keys() | self._environment.keys()) - _NO_DIFFERENCE
+        if any(environment.get(each) != self._environment.get(each) for each in names):
+            return self._executed
+        preload = environment.get("LD_PRELOAD", "")
+        if preload not in self._forking:
+            self._forking[preload] = Forking(preload)
+        return self._forking[preload]
 
 
 def main() -> int:
@@ -162,6 +210,7 @@ def _command(message: bytes, out: int, error: int, told: int) -> None:
     os.dup2(error, 2)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     asked = json.loads(message)
+    os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.argv = ["hotplugd", *asked["words"]]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hotplugd.host.sysfs import boot
 from hotplugd.model.entry import slot_links, slot_made, slot_of_file
+from tests.support.lab.claims import claim
 from tests.support.lab.wait import ended, eventually
 
 RULE = Path(__file__).parents[3] / "rules" / "99-hotplugd.rules"
@@ -29,6 +30,8 @@ _INSTALLED = (
     "/usr/lib/udev/rules.d",
     "/lib/udev/rules.d",
 )
+# Of a udevd that tests started, in its environment.
+_OURS = "HOTPLUGD_TESTS"
 _FOR_THE_TIME = Path("/run/udev/rules.d", RULE.name)
 
 
@@ -59,22 +62,37 @@ def trigger(*arguments: str) -> None:
 
 @contextmanager
 def _daemon() -> Iterator[None]:
-    if process() is not None:
-        yield
-        return
+    """A udevd runs. Other tests may run at the same time: the first one starts it, the last one ends it."""
+    with claim("udevd", 0, shared=True) as users:
+        with claim("udevd", 1):
+            if process() is None:
+                _start()
+        try:
+            yield
+        finally:
+            with claim("udevd", 1):
+                pid = process()
+                if pid is not None and _is_ours(pid) and users.make_sole():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
+                    eventually(lambda: ended(pid))
+
+
+def _start() -> None:
     program = next((each for each in _PROGRAMS if os.access(each, os.X_OK)), shutil.which("systemd-udevd"))
     assert program is not None, "udevd is not installed; on Debian: apt-get install udev"
-    subprocess.run([program, "--daemon"], check=True)
-    pid = eventually(lambda: process() or 0)
-    try:
-        for kind in ("subsystems", "devices"):
-            subprocess.run(["udevadm", "trigger", f"--type={kind}", "--action=add"], check=True)
-        settle()
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        eventually(lambda: ended(pid))
+    subprocess.run([program, "--daemon"], check=True, env={**os.environ, _OURS: "1"})
+    eventually(lambda: process() or 0)
+    for kind in ("subsystems", "devices"):
+        subprocess.run(["udevadm", "trigger", f"--type={kind}", "--action=add"], check=True)
+    settle()
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether tests started this udevd."""
+    with suppress(OSError):
+        return f"{_OURS}=1".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
 
 
 @contextmanager
