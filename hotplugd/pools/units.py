@@ -38,14 +38,15 @@ class PoolUnits:
     went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
     awaited    what leased devices that are absent are known by
-    not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
+    not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by and
+               its pool
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
     """
 
     def __init__(
         self,
         rules: RuleSet,
-        not_given: Callable[[str, Device], str],
+        not_given: Callable[[str, str, Device], str],
         phone_at: Callable[[Device, str], str],
     ) -> None:
         self.devices = PoolDevices()
@@ -123,7 +124,7 @@ class PoolUnits:
         unfit = found.unfit or owner
         if min(unit.slots) == device.key:
             unit.pool = attach.pool
-            not_given = self._not_given(key, device)
+            not_given = self._not_given(key, attach.pool, device)
             in_edl = edl.why_not_given(device, known=unit_key(device) != key)
             (self._in_edl.add if in_edl else self._in_edl.discard)(key)
             is_new |= self.devices.put(PoolDevice(key, attach.pool, device, unfit, not_given, in_edl))
