@@ -13,7 +13,7 @@ from hotplugd.app.event_documents import FIELDS
 from hotplugd.app.record import NoRecord, record, recorded
 from hotplugd.app.state_file import State, StateError, StateFile, written
 from hotplugd.hooks import settings as hooks_settings
-from hotplugd.hooks.words import WordError, document, variables, words
+from hotplugd.hooks.command_input import WordError, document, variables, words
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
 from tests.fuzz import holds, made

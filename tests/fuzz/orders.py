@@ -11,9 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-from hotplugd.app import answers
-from hotplugd.app.asked import Asked, Forbidden, Unavailable
+from hotplugd.app import status_answers
 from hotplugd.app.by_hand import ByHand
+from hotplugd.app.control_request import ControlRequest, Forbidden, Unavailable
 from hotplugd.app.device_answers import DeviceAnswers
 from hotplugd.app.event_buffer import END, EventBuffer, Moment
 from hotplugd.app.grants import ROOT, Allowed, Grant
@@ -99,7 +99,7 @@ async def _on_a_farm(feed: Feed) -> None:
         peer, grant = feed.pick(((Peer(1, 0), ROOT), (Peer(1, 1000), _FARM), (Peer(1, 1001), Grant(()))))
         leased, query = _leased(bench, "job-2"), {_key(feed): _word(feed) for _ in range(feed.byte() % 4)}
         try:
-            found: Any = handlers[endpoint](Asked(peer, grant, query, _body(feed)))
+            found: Any = handlers[endpoint](ControlRequest(peer, grant, query, _body(feed)))
             document = await found
         except (Forbidden, Unavailable, ValueError) as error:
             holds.can_be_shown(str(error))
@@ -192,10 +192,10 @@ async def _follow(feed: Feed) -> None:
         for _ in range(feed.pick((0, 1, 2, 7, 1200 if feed.chance(64) else 3)))
     ]
     cursor = feed.pick((*_CURSORS, feed.text(), *(str(each["cursor"]) for each in told[:3])))
-    asked = Asked(Peer(1, 0), ROOT, {"after": cursor, "wait": feed.pick((*_WAITS, feed.text()))}, "")
+    asked = ControlRequest(Peer(1, 0), ROOT, {"after": cursor, "wait": feed.pick((*_WAITS, feed.text()))}, "")
     try:
-        page = json.loads(await answers.events(kept, asked))
-        lines = answers.event_lines(kept, asked)
+        page = json.loads(await status_answers.events(kept, asked))
+        lines = status_answers.event_lines(kept, asked)
     except ValueError as error:
         holds.can_be_shown(str(error))
         return
