@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hotplugd.app import event_buffer, event_stream, lease_orders, record, state_file
 from hotplugd.container import inject_helper, root, uevent_message
-from hotplugd.hooks import words
+from hotplugd.hooks import command_input
 from hotplugd.host import device_reader, properties, sysfs
 from hotplugd.model import entry, nic_snapshot
 from hotplugd.model.values import Device
@@ -125,8 +125,8 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "one claim gets every device": ("leases", leasing, "allocate", _greedy),
     "an entry's source is shown as it is": ("selectors", foreign_entries, "quoted", _same),
     "any path is a port's": ("hubs", validate_hubs, "below", lambda _: None),
-    "any text is given to a command": ("hooks", words, "_text", str),
-    "any word may become an option": ("hooks", words, "_END_OF_OPTIONS", "{serial}"),
+    "any text is given to a command": ("hooks", command_input, "_text", str),
+    "any word may become an option": ("hooks", command_input, "_END_OF_OPTIONS", "{serial}"),
     "a test's text is shown as it is": ("rule-tests", cases, "quoted", _same),
     "a record loses what udev says": ("records", record, "_texts", lambda _: {}),
     "a broken state file ends the daemon": ("state-file", state_file, "Broken", ValueError),
