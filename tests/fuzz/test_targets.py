@@ -29,7 +29,7 @@ from hotplugd.pools import leasing
 from hotplugd.pools.allocate import Allocation, allocate
 from hotplugd.rulefile import cases, validate_hubs
 from hotplugd.rules import match, ruleset
-from hotplugd.server import api, connection
+from hotplugd.server import connection, update
 from tests.fuzz.targets import TARGETS
 
 _EXAMPLES = 150
@@ -113,7 +113,7 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "an attribute has to be UTF-8": ("device-bytes", sysfs, "attribute", _attribute),
     "what cannot be read is empty": ("device-bytes", sysfs, "attribute", lambda *_: ""),
     "every entry is ours": ("plans", entry, "is_ours", _always),
-    "every entry of the server's is ours": ("answers", api, "is_ours", _always),
+    "every entry of the server's is ours": ("answers", update, "is_ours", _always),
     "an error's text is taken for one": ("answers", connection, "said_by", str),
     "any property is told": ("uevents", uevent_message, "is_fit", _always),
     "any path is remembered": ("plans", nic_snapshot, "_is_a_path", _always),
