@@ -86,4 +86,5 @@ def test_a_pools_phone_goes_in_at_once_and_comes_back_at_once(
         eventually(lambda phone=phone: inside(container, phone))  # type: ignore[misc]
         usb.unplug(phone)
         eventually(lambda phone=phone: container.look(phone.node) is None)  # type: ignore[misc]
-    assert [each["event"] for each in running.changes()] == ["device.add", "device.remove"] * 2
+    changes = ["device.add", "device.remove"] * 2
+    eventually(lambda: [each["event"] for each in running.changes()] == changes)
