@@ -25,6 +25,8 @@ from hotplugd.host.use_watch import HostWatch
 from hotplugd.model.text import quoted
 from hotplugd.model.values import CANNOT_TELL, Device
 from hotplugd.plan.kinds.kind import Want
+from hotplugd.reconcile.hold_off import CALM
+from hotplugd.reconcile.inventory import Inventory
 from hotplugd.rules.hubs import Hubs
 
 # An answer takes some milliseconds.
@@ -34,6 +36,9 @@ _PAUSES: Final = (1.0, 30.0)
 
 # So many seconds a file of the host's is waited for.
 _FILE: Final = 5.0
+
+# USB ports are looked at no more often than this, in seconds.
+_USB_PAUSE: Final = 1.0
 
 
 class HostLook:
@@ -48,6 +53,8 @@ class HostLook:
         self._threads = threads
         # One at a time: a device whose driver hangs keeps whoever reads its configuration.
         self._signs = Threads(1)
+        # Set while a hub has told of over-current that nobody has looked at.
+        self._over_current = asyncio.Event()
         # Set while a look is due.
         self._unseen = asyncio.Event()
         self._watch = HostWatch(self._unseen.set)
@@ -117,6 +124,22 @@ class HostLook:
             return await self._threads.call(partial(read_trusted, path), _FILE)
         except TimeoutError as error:
             raise OSError(f"{path} cannot be read: the disk does not answer") from error
+
+    def over_current(self) -> None:
+        """Look at USB ports soon: a hub tells of over-current."""
+        self._over_current.set()
+
+    async def watch_usb(self, told: HostProblems, known: Inventory, hubs: Callable[[], Hubs]) -> None:
+        """Look at USB ports and buses now, from time to time, and when a hub tells of over-current: of all
+        else there are no uevents. Ends when cancelled.
+        """
+        while True:
+            self._over_current.clear()
+            await self.look_at_usb(told, known.devices, hubs())
+            await asyncio.sleep(_USB_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CALM - _USB_PAUSE):
+                    await self._over_current.wait()
 
     async def look_at_usb(self, told: HostProblems, devices: Mapping[str, Device], hubs: Hubs) -> None:
         """Look how USB ports and buses do, and tell of those that do not do well."""

@@ -165,7 +165,8 @@ class Session:
         self._leave_alone = LeaveAlone(self._threads, folder, rules, self.reconciler.assignments.kept, log)
         self._flapping = Flapping(log, lambda: self.rules, config.most_plugs)
         lost, wrong, early = self._lost, self._host_problems.udev, partial(goes_early, self.reconciler)
-        self._udev = Udev(rules.attrs, self.reconciler, lost, wrong, self._flapping, early)
+        gate, over_current = self._flapping, self.host.over_current
+        self._udev = Udev(rules.attrs, self.reconciler, lost, wrong, gate, early, over_current)
 
     async def run(self) -> None:
         """Work until cancelled. A server that is away is waited for.
@@ -224,6 +225,7 @@ class Session:
         self._inspector.ask_for(self.rules.users, self.rules.groups)
         if self.rules.pools:
             self.reconciler.set_rules(self._pools.served(self.rules))
+        known = self.reconciler.inventory
         try:
             self._udev.start()
             self.host.start()
@@ -234,6 +236,7 @@ class Session:
                 tasks.create_task(self._try())
                 tasks.create_task(self._leave_alone.run())
                 tasks.create_task(self._tell_over())
+                tasks.create_task(self.host.watch_usb(self._host_problems, known, lambda: self.rules.hubs))
                 tasks.create_task(self._serve_pools())
                 tasks.create_task(self.host.run(self.reconciler.usable, self.reconciler.found_used))
         finally:
@@ -323,9 +326,7 @@ class Session:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
             self._listing.tell_crowded()
-            known = self.reconciler.inventory
-            await self.host.look_at_usb(self._host_problems, known.devices, self.rules.hubs)
-            self._pools.let_go(has_leased=known.handovers.has_leased)
+            self._pools.let_go(has_leased=self.reconciler.inventory.handovers.has_leased)
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)

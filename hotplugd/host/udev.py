@@ -41,6 +41,8 @@ _UNHEARD: Final = ("change", "bind")
 _PAUSE: Final = 0.25
 # SYNTH_UUID marks events that somebody asked for (Documentation/ABI/testing/sysfs-uevent).
 _OF_PLUGS: Final = (b"DEVTYPE", b"SYNTH_UUID")
+# In a hub's event the port that drew too much power (kernel: drivers/usb/core/hub.c).
+_OVER_CURRENT: Final = b"OVER_CURRENT_PORT"
 # What reading a message may raise: its strings may be malformed.
 _UNREADABLE: Final = (ValueError, pyudev.DeviceNotFoundError)
 
@@ -55,6 +57,7 @@ class Udev:
     gate      holds off what comes and goes all the time; None where nothing does
     early     called with a USB device that was just plugged in, and returns whether it goes by what the
               kernel says of it; None where all devices wait for udevd
+    over_current  called when a hub tells of over-current at one of its ports
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class Udev:
         trouble: Callable[[str, str], None] = lambda _device, _what: None,
         gate: Gate | None = None,
         early: Callable[[Device], bool] | None = None,
+        over_current: Callable[[], None] = lambda: None,
     ) -> None:
         self._lost = lost
+        self._over_current = over_current
         self._trouble = trouble
         self._udevd = Udevd(self._about_udevd)
         self._backlog = Backlog(self._about_late, self._about_over)
@@ -227,6 +232,8 @@ class Udev:
             return
         if source == "kernel":
             self._heard = event.sequence
+        if event.over_current:
+            self._over_current()
         try:
             self._present.heard(event)
             if event.plug and self._early is not None:
@@ -259,10 +266,12 @@ def _event(message: Any, source: str) -> Event:
     syspath: str = message.sys_path
     action: str = message.action
     sequence: int = message.sequence_number
-    before, plug = "", False
+    before, plug, over_current = "", False, False
     if source == "kernel" and action == "add" and message.subsystem == "usb":
         said = (message._libudev.udev_device_get_property_value(message, key) for key in _OF_PLUGS)  # noqa: SLF001
         plug = tuple(said) == (b"usb_device", None)
+    if source == "udev" and action == "change" and message.subsystem == "usb":
+        over_current = message._libudev.udev_device_get_property_value(message, _OVER_CURRENT) is not None  # noqa: SLF001
     if source == "udev":
         sequence = min(sequence, sysfs.sequence_now() or sequence)
         if (folder := os.path.realpath(syspath)) != syspath:
@@ -270,4 +279,4 @@ def _event(message: Any, source: str) -> Event:
     if source == "udev" and (action == "move" or message.subsystem == "net"):
         raw = message._libudev.udev_device_get_property_value(message, b"DEVPATH_OLD")  # noqa: SLF001
         before = f"/sys{os.fsdecode(raw)}" if raw else ""
-    return Event(source, action, syspath, sequence, before, plug)
+    return Event(source, action, syspath, sequence, before, plug, over_current)

@@ -12,6 +12,7 @@ class Event:
     source  `kernel`, or `udev` once udevd has processed it
     before  the syspath that the device had until then, where it was renamed
     plug    the kernel says that a USB device was plugged in, and nobody has asked it to say so again
+    over_current  a hub says that one of its ports was, or is, switched off for drawing too much power
     """
 
     source: str
@@ -20,3 +21,4 @@ class Event:
     sequence: int
     before: str = ""
     plug: bool = False
+    over_current: bool = False

@@ -170,6 +170,19 @@ class Usb:
             if number in peers:
                 (port / "peer").symlink_to(f"../{peers[number]}")
 
+    def over_current(self, hub: str, number: int, count: int) -> None:
+        """A port of a hub, which `lead_out` shows, drew too much power so often by now; the kernel says so as
+        port_over_current_notify does in its drivers/usb/core/hub.c.
+        """
+        interface = f"{self._there[hub].syspath}/{hub}:1.0"
+        port = f"{interface}/{hub}-port{number}"
+        Path(f"{self.root}{port}", "over_current_count").write_text(f"{count}\n")
+        said = {
+            "DEVTYPE": "usb_interface", "INTERFACE": "9/0/0", "DRIVER": "hub",
+            "OVER_CURRENT_PORT": port.removeprefix("/sys"), "OVER_CURRENT_COUNT": str(count),
+        }  # fmt: skip
+        self._ask("change", interface, said, "change")
+
     def in_port(self, plugged: Plugged, port: str) -> None:
         """Sysfs shows which port of its hub a device is in: `usb500-port4`, `500-4-port2`."""
         hub = port.partition("-port")[0]
