@@ -69,11 +69,15 @@ class Events:
         return True
 
     def authorise(self, pick: int) -> bool:
-        """Somebody allows the key on the phone's screen."""
-        names = [name for name in self._there() if self.model.devices[name].sight == "unauthorized"]
+        """Somebody allows the key on the phone's screen; a phone that is absent is plugged in for that."""
+        names = [name for name in self.model.devices if self.model.devices[name].sight == "unauthorized"]
         if not names:
             return False
         name = _one_of(names, pick)
+        if not self.model.devices[name].there:
+            if not self._is_calm(name):
+                return False
+            self._plug(name)
         self.diary.say(f"authorise {name}")
         self.model.devices[name].sight = self.model.good
         self._world.switch(name, "authorised")
@@ -162,7 +166,7 @@ class Events:
 
     def restore(self, pick: int) -> bool:
         """Its claim, entries and leases are those of the snapshot again, as far as the server goes."""
-        known = [job for job in self._running() if job in self.state.snapshots]
+        known = [job for job in self.model.jobs if job in self.state.snapshots]
         if not known:
             return False
         job = _one_of(known, pick)

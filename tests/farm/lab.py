@@ -147,9 +147,11 @@ class Lab(ABC):
     # --- people, and crashes ----------------------------------------------------------------------------
 
     def ask(self, words: Sequence[str], device: str, job: str = "") -> bool:
+        """Whether the daemon takes the order. It may answer before all that follows is done."""
         self._be_ready()
-        done = self.daemon.ask(*words, self.words(device), *([job] if job else []))
-        return done.returncode == 0
+        done = self.daemon.ask(*words, "--json", self.words(device), *([job] if job else []))
+        assert done.stdout, f"hotplugd {' '.join(words)}: {done.returncode}\n{done.stderr}"
+        return bool(json.loads(done.stdout)["taken"])
 
     def kill_daemon(self) -> None:
         assert not ended(self.daemon.pid), "hotplugd has ended by itself"
@@ -235,10 +237,11 @@ class Lab(ABC):
             assert said == sorted(found), f"{job} says that it has {said}, and in there are {sorted(found)}"
 
     def _is_quarantined(self, device: str) -> bool:
-        pools = json.loads(self.daemon.ask("pool", "--json").stdout)["pools"]
-        return any(
+        done = self.daemon.ask("pool", "--json")
+        # Where it is too slow to answer in time it is asked again.
+        return bool(done.stdout) and any(
             self.identities.get(each["identity"]) == device and each["health"] == "quarantined"
-            for pool in pools
+            for pool in json.loads(done.stdout)["pools"]
             for each in pool["devices"]
         )
 

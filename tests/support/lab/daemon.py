@@ -215,7 +215,10 @@ class Daemon:
     def status(self) -> Json:
         """What `hotplugd status --json` answers."""
         answer = self.ask("status", "--json")
-        assert answer.returncode in (0, 1), f"hotplugd status: {answer.returncode}\n{answer.stderr}"
+        told = f"hotplugd status: {answer.returncode}\n{answer.stderr}"
+        assert answer.returncode in (0, 1), told
+        # It ends with 1 as well where the daemon does not answer in time.
+        assert answer.stdout, told
         return cast("Json", json.loads(answer.stdout))
 
     def is_fine(self) -> bool:
