@@ -222,6 +222,8 @@ def _about(target: Target, leasing: Leasing) -> Fields:
         return {"location": target.name}
     if target.kind == "instance":
         return {"instance": target.told}
+    if target.kind == "pool":
+        return {"pool": target.name}
     known = leasing.devices.get(target.name)
     return {"identity": target.name} if known is None else {ABOUT: known.device, "pool": known.pool}
 

@@ -1,8 +1,8 @@
-"""What people mean by a name in what they ask about leases: a device, a location or an instance."""
+"""What people mean by a name in what they ask about leases: a device, a location, an instance or a pool."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from hotplugd.pools.cordons import Cordon, CordonKind, Cordons
 from hotplugd.pools.leasing import Leasing
 from hotplugd.pools.unit_key import key_before
 from hotplugd.rules.pattern import Pattern, PatternError
+from hotplugd.rules.pools import Pool
 
 # The longest glob: compiling one of 64 KiB blocks the event loop for a second.
 _LONGEST_PATTERN: Final = 1024
@@ -34,13 +35,15 @@ class Target:
 
 
 def meant(session: Session, words: DeviceRequest) -> Target:
-    """A location, a device or an instance, in this order. Raises Refusal."""
+    """A location, a device, an instance or a pool, in this order. Raises Refusal."""
     if (location := _location(session, words.device)) is not None:
         return location
     name = InstanceName(words.project, words.device)
     devices = _devices(session, words)
     if not devices and session.reconciler.knows(name):
         return Target("instance", f"{name.project}/{name.name}", str(name))
+    if not devices and (pool := _pool(session, words.device)) is not None:
+        return pool
     return device(session, words)
 
 
@@ -58,6 +61,15 @@ def _location(session: Session, name: str) -> Target | None:
         known.key for known in leasing.devices if pattern.matches(session.rules.hubs.location(known.device))
     )
     return Target("location", name, f"location {name}", tuple(at))
+
+
+def _pool(session: Session, name: str) -> Target | None:
+    leasing = leasing_of(session)
+    if name not in leasing.rules.pools:
+        return None
+    there = (each.key for each in leasing.devices if each.pool == name)
+    absent = (each.key for each in (*leasing.away, *leasing.away.in_edl) if each.pool == name)
+    return Target("pool", name, f"pool {name}", tuple(dict.fromkeys((*there, *absent))))
 
 
 def _devices(session: Session, words: DeviceRequest) -> list[Device]:
@@ -80,6 +92,10 @@ def device(session: Session, words: DeviceRequest) -> Target:
         return Target("device", absent[0], absent[0], (absent[0],))
     if found:
         raise Refusal(f"{found[0]} is of no pool; `hotplugd explain {found[0]}` says why")
+    if words.device in leasing.rules.pools:
+        raise Refusal(
+            f"{words.device} is a pool; name one of its devices; `hotplugd pool {words.device}` has them"
+        )
     raise none_called(session, words.device, words.real)
 
 
@@ -107,6 +123,7 @@ def cordoned(
         for each in cordons
         if (each.kind == "location" and each.name == words.device)
         or (each.kind == "instance" and each.name == instance)
+        or (each.kind == "pool" and each.name == words.device)
         or (each.kind == "device" and (each.name in keys or _is_called(each.name, words.device)))
     ]
     if not found and not others:
@@ -123,7 +140,8 @@ def see_granted(
     """See whether this may be asked for. Raises Forbidden.
 
     Of an instance, or of leases, by whoever may ask that for the instances concerned; of devices, by whoever
-    may for all instances that their pools admit; of locations, by whoever may for those of all pools.
+    may for all instances that their pools admit; of a pool likewise; of locations, by whoever may for those
+    of all pools.
     """
     if grant.all:
         return
@@ -132,27 +150,37 @@ def see_granted(
         project, _, name = of.name.partition("/")
         concerned.append(InstanceName(project, name))
     if not concerned:
-        leasing = leasing_of(session)
-        pools = leasing.rules.pools
-        if of.kind == "location":
-            # Devices of any pool may be plugged in there.
-            if not pools or not all(grant.covers(verb, each) for each in pools.values()):
-                raise Forbidden(not_for_all(of.told, "any pool admits", verb))
-            return
-        known = [leasing.devices.get(key) for key in of.keys]
-        if not known or not all(each and grant.covers(verb, pools[each.pool]) for each in known):
-            raise Forbidden(not_for_all(of.told, "its pool admits", verb))
+        admits, pools = _pools_of(session, of)
+        if not pools or not all(grant.covers(verb, each) for each in pools):
+            raise Forbidden(not_for_all(of.told, admits, verb))
         return
     for each in concerned:
         if not grant.may_with(verb, [each]):
             raise Forbidden(not_for(of.told, each, verb))
 
 
-def unwell(session: Session, words: DeviceRequest) -> list[str]:
-    """The devices of that name, or at that location, that are in quarantine or bad, there or not."""
+def _pools_of(session: Session, of: Target) -> tuple[str, Sequence[Pool]]:
+    """How a refusal says of which pools a target's devices may be, and those; none where that is unknown."""
     leasing = leasing_of(session)
-    location = _location(session, words.device)
-    keys = {*(location.keys if location is not None else map(leasing.key_of, _devices(session, words)))}
+    pools = leasing.rules.pools
+    if of.kind == "location":
+        # Devices of any pool may be plugged in there.
+        return "any pool admits", [*pools.values()]
+    if of.kind == "pool":
+        return "it admits", [pools[of.name]]
+    known = [leasing.devices.get(key) for key in of.keys]
+    there = [pools[each.pool] for each in known if each is not None]
+    return "its pool admits", there if len(there) == len(known) else []
+
+
+def unwell(session: Session, words: DeviceRequest) -> list[str]:
+    """The devices of that name, location or pool that are in quarantine or bad, there or not."""
+    leasing = leasing_of(session)
+    several = _location(session, words.device)
+    devices = _devices(session, words)
+    if several is None and not devices:
+        several = _pool(session, words.device)
+    keys = {*(several.keys if several is not None else map(leasing.key_of, devices))}
     found = session.reconciler.assignments.leases.unwell()
     return [key for key in found if key in keys or _is_called(key, words.device)]
 

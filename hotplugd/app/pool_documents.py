@@ -78,8 +78,9 @@ class PoolJson(TypedDict):
 
 
 class CordonJson(TypedDict):
-    """What is cordoned. kind: `device`, `location` or `instance`; name: the device's identity, a pattern of
-    locations, or PROJECT/NAME. since: ISO 8601. uid, user: who asked; login: who had logged in.
+    """What is cordoned. kind: `device`, `location`, `instance` or `pool`; name: the device's identity, a
+    pattern of locations, PROJECT/NAME, or the pool's. since: ISO 8601. uid, user: who asked; login: who had
+    logged in.
     """
 
     kind: str

@@ -71,7 +71,9 @@ def _cordon(found: object) -> Cordon:
             return Cordon("instance", name, *rest)
         case "device", name if name:
             return Cordon("device", name, *rest)
-    raise ValueError("expected `device`, `location` or `instance` as `kind`, and a name")
+        case "pool", name if name:
+            return Cordon("pool", name, *rest)
+    raise ValueError("expected `device`, `location`, `instance` or `pool` as `kind`, and a name")
 
 
 def _readable(

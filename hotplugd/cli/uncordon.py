@@ -10,7 +10,7 @@ from hotplugd.cli.common import named_by, order, with_config, with_json, with_pr
 
 
 @click.command()
-@click.argument("name", metavar="DEVICE|LOCATION|INSTANCE")
+@click.argument("name", metavar="DEVICE|LOCATION|INSTANCE|POOL")
 @with_project
 @with_config
 @with_json

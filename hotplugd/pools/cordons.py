@@ -15,7 +15,7 @@ from hotplugd.rules.pattern import Pattern
 
 MOST_CORDONS: Final = 1_000
 
-CordonKind = Literal["device", "location", "instance"]
+CordonKind = Literal["device", "location", "instance", "pool"]
 _NOTHING: Final[Mapping[tuple[CordonKind, str], Cordon]] = MappingProxyType({})
 
 
@@ -23,7 +23,8 @@ _NOTHING: Final[Mapping[tuple[CordonKind, str], Cordon]] = MappingProxyType({})
 class Cordon:
     """What is out of use.
 
-    kind    what `name` is: what a device is known by in leases, a pattern of locations, or an instance
+    kind    what `name` is: what a device is known by in leases, a pattern of locations, an instance, or a
+            pool, all of whose devices are meant
     name    of an instance: its project, a slash, and its name
     reason  why, in the words of whoever asked; may be empty
     since   ISO 8601
@@ -37,7 +38,8 @@ class Cordon:
     by: Asker
 
     def __str__(self) -> str:
-        what = f"cordoned with {self.name}" if self.kind == "location" else "cordoned"
+        with_what = {"location": f" with {self.name}", "pool": f" with pool {self.name}"}
+        what = f"cordoned{with_what.get(self.kind, '')}"
         return f"{what} by {self.by}" + (f": {self.reason}" if self.reason else "")
 
 
@@ -73,9 +75,11 @@ class Cordons:
         """The cordons without the one of the same device, location or instance."""
         return Cordons.made_of(each for each in self if (each.kind, each.name) != (cordon.kind, cordon.name))
 
-    def of_device(self, key: str, device: Device, keys: Sequence[MatchKey]) -> Cordon | None:
-        """Why a device is given to nobody. key: what it is known by in leases; keys: those of the rules."""
-        own = self.get("device", key) or self.get("device", key_before(key, device))
+    def of_device(self, key: str, pool: str, device: Device, keys: Sequence[MatchKey]) -> Cordon | None:
+        """Why a device of a pool is given to nobody. key: what it is known by in leases; keys: those of the
+        rules.
+        """
+        own = self.get("device", key) or self.get("device", key_before(key, device)) or self.get("pool", pool)
         if own is not None or not self.locations:
             return own
         values = next(each for each in keys if each.name == LOCATION.name).values(device)

@@ -246,12 +246,12 @@ class Leasing:
     # --- within: who is given nothing --------------------------------------------------------------------
 
     def _cordon_of(self, key: str) -> Cordon | None:
-        known = self.devices.get(key)
-        return self.cordons.of_device(key, known.device, self.rules.keys) if known is not None else None
+        known, keys = self.devices.get(key), self.rules.keys
+        return self.cordons.of_device(key, known.pool, known.device, keys) if known is not None else None
 
     def _not_given(self, key: str, pool: str, device: Device) -> str:
         """Why a device is given to nobody who has it not; empty where it is given."""
-        cordon = self.cordons.of_device(key, device, self.rules.keys)
+        cordon = self.cordons.of_device(key, pool, device, self.rules.keys)
         return str(cordon or self.health(key).not_given or self.waits_for_udev(device, pool))
 
     def _judge_given(self, devices: Iterable[PoolDevice]) -> None:

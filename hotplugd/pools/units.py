@@ -38,7 +38,8 @@ class PoolUnits:
     went       what is no more since the last allocation, as it was
     left       why devices that are there are of no pool any more, since the last allocation
     awaited    what leased devices that are absent are known by, and those whose health is not as any other's
-    not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by
+    not_given  why a device is given to nobody who has it not, in whichever mode, by what it is known by and
+               its pool
     phone_at   what a pool's leased phone is known by that was the last one in a device's socket; or empty
     was        a leased device that is absent as it was, by what it is known by; None where nobody knows
     """

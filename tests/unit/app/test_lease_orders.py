@@ -210,6 +210,44 @@ async def test_a_drain_says_first_what_it_would_end(desk: Desk) -> None:
     assert (await desk.ask("uncordon", "job-1"))["done"]
 
 
+@on_farm(1, 2)
+async def test_a_pool_is_drained_with_what_is_plugged_in_later(desk: Desk) -> None:
+    await desk.start(1)
+    answer = await desk.ask("drain", "android")
+    assert (answer["taken"], answer["more"]) == (False, ["job-1: /dev/bus/usb/001/001"])
+    assert answer["message"].startswith("draining pool android cordons it and ends 1 lease")
+    answer = await desk.ask("drain", "android", yes=True, reason="new image")
+    assert (answer["done"], answer["message"]) == (True, "pool android is cordoned, and 1 lease ended")
+    await desk.bench.plug(phone(2))
+    assert (places(desk.bench), desk.state(1), desk.state(2)) == ({}, "cordoned", "cordoned")
+    (asked,) = desk.events("drain.asked")
+    assert asked["pool"] == "android"
+    (kept,) = StateFile(desk.path).read().cordons
+    assert str(kept) == f"cordoned with pool android by {kept.by}: new image"
+    assert (await desk.ask("uncordon", "android"))["done"]
+    assert sorted(places(desk.bench)) == ["job-1", "job-2"]
+    assert StateFile(desk.path).read().cordons == NO_CORDONS
+
+
+@on_farm(1)
+async def test_all_of_a_pool_is_given_again_by_uncordon(desk: Desk) -> None:
+    await desk.start(1)
+    quarantines = desk.bench.reconciler.assignments.leases.quarantines
+    quarantines.restore([Quarantine("serial:R5C001", "android", "", 6, 60.0, "", 600.0)])
+    await desk.bench.reconciler.settled()
+    assert (await desk.ask("uncordon", "android"))["done"]
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+
+
+@on_farm(1)
+async def test_one_device_of_a_pool_is_released_not_all(desk: Desk) -> None:
+    await desk.start(1)
+    for verb in ("lease-release", "lease-move"):
+        answer = await desk.ask(verb, "android", instance="job-1")
+        assert not answer["taken"]
+        assert answer["message"].startswith("android is a pool; name one of its devices")
+
+
 @on_farm(1)
 async def test_what_is_asked_about_a_device_is_in_its_history(desk: Desk) -> None:
     await desk.start(1)
@@ -277,14 +315,16 @@ async def test_a_grant_holds_for_the_instances_that_it_names(desk: Desk) -> None
         ("lease-release", "R5C001", every, {}),
         ("cordon", "job-2", own, {}),
         ("cordon", "R5C001", own, {}),
+        ("cordon", "android", own, {}),
         ("drain", "R5C001", own, {"yes": True}),
     ):
         with pytest.raises(Forbidden):
             await desk.ask(verb, device, grant, **words)
-    assert len(desk.events("cordon.refused")) == 2
+    assert len(desk.events("cordon.refused")) == 3
     assert places(desk.bench) == {"job-1": ["1-1"]}
     assert (await desk.ask("cordon", "job-1", own))["done"]
     assert (await desk.ask("cordon", "R5C001", every))["done"]
+    assert (await desk.ask("cordon", "android", every))["done"]
     assert (await desk.ask("lease-release", "R5C001", own))["done"]
     assert places(desk.bench) == {}
 

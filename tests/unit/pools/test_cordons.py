@@ -22,10 +22,10 @@ def test_what_was_cordoned_by_udevs_form_of_a_serial_number_is_given_to_nobody()
     then = replace(SAID, attrs={**SAID.attrs, "serial": "AB_CD"})
     for twin in ("", "@pci-0000:00:14.0-usb-0:1-1"):
         cordons = cordon(f"{unit_key(then)}{twin}")
-        assert cordons.of_device(f"{unit_key(SAID)}{twin}", SAID, KEYS) is not None
+        assert cordons.of_device(f"{unit_key(SAID)}{twin}", "android", SAID, KEYS) is not None
 
 
 def test_others_are_not_meant() -> None:
-    assert cordon("serial:AB_C").of_device(unit_key(SAID), SAID, KEYS) is None
-    assert cordon(unit_key(SAID)).of_device("serial:AB_CD", phone(serial="AB_CD"), KEYS) is None
-    assert cordon("serial:").of_device("path:x", phone(serial=""), KEYS) is None
+    assert cordon("serial:AB_C").of_device(unit_key(SAID), "android", SAID, KEYS) is None
+    assert cordon(unit_key(SAID)).of_device("serial:AB_CD", "android", phone(serial="AB_CD"), KEYS) is None
+    assert cordon("serial:").of_device("path:x", "android", phone(serial=""), KEYS) is None
