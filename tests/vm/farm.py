@@ -52,7 +52,8 @@ _MODES: Final[Mapping[str, Mode]] = {
 _UNAUTHORISED: Final = "unauthorized"
 _PORT: Final = 5037
 _CLONE_NEWNET: Final = 0x40000000
-_PERIOD: Final = 0.25
+# To ask all adb servers takes much of an emulated machine.
+_PERIOD: Final = 0.5
 _USB: Final = 189
 
 _libc = ctypes.CDLL(None, use_errno=True)
