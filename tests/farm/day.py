@@ -31,6 +31,8 @@ class Day(Events):
             self.kill, self.switch, self.flap, self.restore, self.delete, self.uncordon, self.restart_server,
             self.kill_server, self.withdraw, self.edit, self.authorise,
         )  # fmt: skip
+        # Whether nothing has happened since all was right.
+        self._is_quiet = False
         self._kinds = [each for each in every if each.__name__ not in without]
         for each in self._kinds:
             self.diary.done.setdefault(each.__name__, 0)
@@ -42,7 +44,8 @@ class Day(Events):
                 self._morning()
             while self.state.events < until:
                 self._event()
-            self.rest()
+            if not self._is_quiet:
+                self.rest()
         except BaseException as error:
             error.add_note(self.diary.told())
             raise
@@ -64,6 +67,7 @@ class Day(Events):
         self.diary.say("rest")
         begun = time.monotonic()
         seen = self._world.rest(self.model.judge)
+        self._is_quiet = True
         self.diary.rests.append(time.monotonic() - begun)
         self.model.adopt(seen)
         leased = ", ".join(f"{name} {job}" for name, job in sorted(seen.listed.items()))
@@ -81,6 +85,7 @@ class Day(Events):
 
     def _event(self) -> None:
         """One event, of the first kind that is possible; the die is thrown as often whatever comes of it."""
+        self._is_quiet = False
         die, done = self.state.die, self.diary.done
         at, pick = die.randrange(len(self._kinds)), die.randrange(1 << 30)
         never = [each for each in self._kinds if not done[each.__name__]]
