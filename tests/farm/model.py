@@ -84,6 +84,8 @@ class Model:
     leases: dict[str, str] = field(default_factory=dict)
     # The pools in which a lease may have ended since the last quiet moment that nobody here knew of.
     _ended: set[str] = field(default_factory=set)
+    # Leases of an instance that has more than it asks for now: some of them go on.
+    _perhaps: dict[str, str] = field(default_factory=dict)
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -125,14 +127,18 @@ class Model:
         self.jobs[job].claim = claim
         has = [name for name, holder in self.leases.items() if holder == job]
         fit = [name for name in has if self._asks_for(job, name)]
-        # Of too many it is the daemon that chooses which ones end.
-        for name in has if claim is None or len(fit) > claim.count else {*has} - {*fit}:
+        too_many = claim is not None and len(fit) > claim.count
+        for name in has if claim is None or too_many else {*has} - {*fit}:
             self.leases.pop(name)
+        if too_many:
+            # It is the daemon that chooses which ones end.
+            self._perhaps |= dict.fromkeys(fit, job)
         self._ended |= {self.devices[name].pool for name in self.devices}
 
     def ended(self, name: str) -> None:
         """The device's lease is over, if it has one."""
         self.leases.pop(name, None)
+        self._perhaps.pop(name, None)
         self._ended.add(self.devices[name].pool)
 
     def moved(self, name: str, job: str) -> None:
@@ -169,6 +175,7 @@ class Model:
         """What was right becomes what must go on."""
         self.leases = dict(seen.listed)
         self._ended.clear()
+        self._perhaps.clear()
         for device in self.devices.values():
             device.was_there = device.there
         for job in self.jobs.values():
@@ -177,7 +184,7 @@ class Model:
     # --- within -----------------------------------------------------------------------------------------
 
     def _end_all(self, job: str) -> None:
-        for name in [name for name, holder in self.leases.items() if holder == job]:
+        for name in [name for name, holder in (self.leases | self._perhaps).items() if holder == job]:
             self.ended(name)
 
     def _asks_for(self, job: str, name: str) -> bool:
@@ -190,6 +197,9 @@ class Model:
 
     def _judge_new(self, name: str, job: str) -> None:
         device, holder = self.devices[name], self.jobs[job]
+        if self._perhaps.get(name) == job:
+            assert self._asks_for(job, name), f"{job} has {name}, and asks for {holder.claim}"
+            return
         sticky = device.pool in self.sticky
         assert not device.cordoned, f"{name} is cordoned, and {job} has got it"
         assert device.there or (sticky and device.was_there), f"{job} has got {name}, which is not there"

@@ -186,3 +186,20 @@ def test_each_fault_is_found(fault: str, said: str) -> None:
         live(1, fault)
     assert said in str(failure.value)
     assert "seed 1; the events so far:" in failure.value.__notes__[0]
+
+
+@pytest.mark.parametrize("goes_on", ["a", "b"])
+def test_of_too_many_leases_one_goes_on_whether_its_device_is_there_or_not(goes_on: str) -> None:
+    model = Model(frozenset({STICKY}), "good", {name: Device(STICKY, sight="good") for name in "ab"})
+    for name in "ab":
+        model.plugged(name)
+    model.created("job-1", Claim(STICKY, 2))
+    model.adopt(Seen({}, {"a": "job-1", "b": "job-1"}))
+    model.pulled("a")
+    model.stopped("job-1")
+    model.adopt(Seen({}, {"a": "job-1", "b": "job-1"}))
+    model.claims("job-1", Claim(STICKY))
+    model.judge(Seen({}, {goes_on: "job-1"}))
+    model.ended(goes_on)
+    with pytest.raises(AssertionError, match="job-1 has got"):
+        model.judge(Seen({}, {goes_on: "job-1"}))

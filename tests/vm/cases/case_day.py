@@ -29,7 +29,7 @@ from tests.vm.farm import KEY, RULES, Phones, Size, new_model
 _FOLDER: Final = Path("/srv/day")
 _NIGHT: Final = _FOLDER / "night"
 _STATE: Final = _FOLDER / "state.json"
-_SIZES: Final = {"whole": Size(hubs=4, phones=6, jobs=8, events=200), "short": Size(2, 4, 4, 26)}
+_SIZES: Final = {"whole": Size(hubs=4, phones=6, jobs=8, events=200), "short": Size(2, 4, 3, 25)}
 # How much of the day there is before the host is switched off.
 _BEFORE: Final = 0.6
 _WITHOUT: Final = frozenset[str]()
