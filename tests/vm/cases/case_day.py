@@ -33,6 +33,8 @@ _SIZES: Final = {"whole": Size(hubs=4, phones=6, jobs=8, events=200), "short": S
 # How much of the day there is before the host is switched off.
 _BEFORE: Final = 0.6
 _WITHOUT: Final = frozenset[str]()
+# In seconds: an emulated machine on a busy one.
+_START: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def test_until_the_power_goes(
     _FOLDER.mkdir(parents=True)
     server = Server(_FOLDER)
     server.data.mkdir()
-    server.start()
+    server.start(_START)
     server.initialise()
     state = begin(new_model(size), int(request.config.getoption("seed")), size.jobs)
     state.diary.file = RESULTS / "diary.txt"
