@@ -262,7 +262,7 @@ async def _as_used(session: Session, device: Device, override: Override) -> Devi
     want = next(iter(session.reconciler.assignments.would(unused, override).wants), None)
     if want is None or not may_be_used(want):
         return device
-    how = await session.used(want)
+    how = await session.host.in_use(want)
     session.reconciler.found_used(device, how)
     return replace(device, in_use=how)
 

@@ -18,6 +18,7 @@ from hotplugd.container.sealer import Sealer
 from hotplugd.container.seals import Seals
 from hotplugd.container.udev_database import UdevDatabase
 from hotplugd.host.journals import Links, Notes, RecordNotes
+from hotplugd.host.pool_lock import PoolLock
 from hotplugd.host.server_lock import leave_nothing, lock, was_alone
 from hotplugd.host.udev_rules import Leave
 from hotplugd.model import entry as entries
@@ -110,6 +111,8 @@ async def _leave_nothing(
     """
     slots = [slot for each in gone if entries.is_slot(slot := entries.slot_of(each.entry))]
     try:
+        if not hidden:
+            PoolLock(address).forget()
         leave_nothing(address, slots, alone=alone, hidden=hidden)
         if leave is not None and alone:
             await leave.clear()

@@ -41,7 +41,6 @@ from hotplugd.model.ports import ServerError, ServerInfo
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.about import HUBS
-from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.overrides import NONE, Overrides
 from hotplugd.pools.cordons import NO_CORDONS, Cordons
 from hotplugd.reconcile.device_log import Cause
@@ -153,7 +152,7 @@ class Session:
             dry_run=dry_run,
             boot=boot(),
         )
-        self._pools = ServedPools(log, address, dry_run=dry_run)
+        self._pools = ServedPools(log, address, self._may_have_leased, dry_run=dry_run)
         self.reconciler = Reconciler(ports, rules.without_leases() if rules.pools else rules)
         self.reconciler.assignments.leases.set_cordons(cordons)
         self.reconciler.set_overrides(overrides, "start")
@@ -201,10 +200,6 @@ class Session:
     async def instance(self, name: InstanceName) -> Instance:
         """An instance as the server has it now. Raises Gone, and any other ServerError."""
         return await self._lxd.get(name)
-
-    async def used(self, want: Want) -> str:
-        """What the host does with a device; empty where nothing."""
-        return await self.host.in_use(want)
 
     def problems(self, goes_on: str = "") -> list[Problem]:
         """Everything that is not as it should be. goes_on: what to add of a server that is away."""
@@ -326,7 +321,12 @@ class Session:
             await asyncio.sleep(CALM)
             self._flapping.tell_over(asyncio.get_running_loop().time())
             self._listing.tell_crowded()
-            self._pools.let_go(has_leased=self.reconciler.inventory.handovers.has_leased)
+            self._pools.let_go()
+
+    def _may_have_leased(self) -> bool:
+        """Whether an instance may have a leased device: nobody knows before all were listed."""
+        is_known = self._answered.is_set() and not self._lxd.unlisted
+        return not is_known or self.reconciler.inventory.handovers.has_leased
 
     def _restore(self, device: Device) -> Device | None:
         return self._udev.restore(device)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
+from hotplugd.host.pool_lock import POOL_LOCK
 from hotplugd.model.claim_texts import CLAIM
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
@@ -217,10 +218,15 @@ def test_one_daemon_on_a_host_serves_pools(
         assert f"another hotplugd on this host (process {first.pid}, for " in problem
         steadily(lambda: had(there, phones) == [], 0.5)
         first.stop()
+        # The first one's instance has its phone, and nobody looks after that.
+        eventually(lambda: "instances of another server, " in "".join(told(second)), 30.0)
+        assert had(there, phones) == []
+        first.write_rules("rules: []\n")
+        first.start()
         # It looks by itself whether it may serve them.
-        eventually(lambda: has_one(second, there, phones), 30.0)
+        eventually(lambda: has_one(second, there, phones), 45.0)
+        assert had(here, phones) == []
         assert second.is_fine()
-    first.start()
 
 
 def test_one_that_starts_while_another_serves_pools_leaves_what_is_in_place(
@@ -234,6 +240,8 @@ def test_one_that_starts_while_another_serves_pools_leaves_what_is_in_place(
     eventually(lambda: has_one(first, here, phones))
     mine, done = had(here, phones), first.changes()
     first.kill()
+    # Somebody does what is to be done for servers that are gone.
+    Path(POOL_LOCK).unlink()
     with Daemon(own_server.socket, rules(phones)) as second:
         eventually(lambda: has_one(second, there, phones))
         first.start()
@@ -246,7 +254,7 @@ def test_one_that_starts_while_another_serves_pools_leaves_what_is_in_place(
         second.reload()
         eventually(lambda: had(there, phones) == [])
         # It has the lock by itself, and the phone that it had is a lease.
-        eventually(lambda: not told(first), 30.0)
+        eventually(lambda: not told(first), 45.0)
         assert {each["state"] for each in pool(first, "devices")} == {"leased", "free"}
         assert had(here, phones) == mine
     assert first.changes() == done
