@@ -38,8 +38,7 @@ def meant(session: Session, words: DeviceRequest) -> Target:
     """A location, a device, an instance or a pool, in this order. Raises Refusal."""
     if (location := _location(session, words.device)) is not None:
         return location
-    name = InstanceName(words.project, words.device)
-    devices = _devices(session, words)
+    name, devices = _instance(words), _devices(session, words)
     if not devices and session.reconciler.knows(name):
         return Target("instance", f"{name.project}/{name.name}", str(name))
     if not devices and (pool := _pool(session, words.device)) is not None:
@@ -70,6 +69,10 @@ def _pool(session: Session, name: str) -> Target | None:
     there = (each.key for each in leasing.devices if each.pool == name)
     absent = (each.key for each in (*leasing.away, *leasing.away.in_edl) if each.pool == name)
     return Target("pool", name, f"pool {name}", tuple(dict.fromkeys((*there, *absent))))
+
+
+def _instance(words: DeviceRequest) -> InstanceName:
+    return InstanceName(words.project, words.device)
 
 
 def _devices(session: Session, words: DeviceRequest) -> list[Device]:
@@ -178,7 +181,7 @@ def unwell(session: Session, words: DeviceRequest) -> list[str]:
     leasing = leasing_of(session)
     several = _location(session, words.device)
     devices = _devices(session, words)
-    if several is None and not devices:
+    if several is None and not (devices or session.reconciler.knows(_instance(words))):
         several = _pool(session, words.device)
     keys = {*(several.keys if several is not None else map(leasing.key_of, devices))}
     found = session.reconciler.assignments.leases.unwell()
