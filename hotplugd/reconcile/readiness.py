@@ -1,6 +1,6 @@
 """Looks inside whether attached devices are ready, and tells of those that are not.
 
-Nothing waits for it: a device is attached as soon as it can be, and is looked at afterwards. `plan.readiness`
+Nothing waits for it: a device is attached as soon as it can be, and is looked at afterwards. `pools.readiness`
 says when, and what follows.
 """
 
