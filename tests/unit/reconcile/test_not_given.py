@@ -128,13 +128,13 @@ def test_what_does_badly_is_not_given_to_the_next(state: str) -> None:
 @in_virtual_time
 async def test_nobody_waits_for_a_leased_and_absent_device_of_a_cordoned_pool() -> None:
     """As for one that is cordoned by itself: once its lease ends it is given to nobody."""
-    for kind, name in (("device", "serial:R5C001"), ("pool", "android")):
+    for cordons in (cordon("device", "serial:R5C001"), cordon("pool", "android")):
         bench = Bench(job(1), job(2), rules=rules("instances: 'job-*', keep: 10m"))
         leases = bench.reconciler.assignments.leases
         await bench.start(PHONES[0])
         bench.reconciler.no_device(PHONES[0].syspath)
         await bench.reconciler.settled()
         assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "waiting"]
-        leases.set_cordons(cordon(kind, name))
+        leases.set_cordons(cordons)
         await bench.reconciler.settled()
-        assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "unsatisfiable"], kind
+        assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "unsatisfiable"]
