@@ -151,14 +151,13 @@ class LeaseOrders:
 
     async def _uncordon(self, words: DeviceRequest, by: Asker, grant: Grant) -> LeaseOrderJson:
         session = ready(self._session(), instances=True)
-        unfit = unwell(session, words)
+        of_these = unwell(session, words)
+        unfit = of_these.keys
         found = cordoned(session, words, self._kept.state.cordons, unfit)
         if not grant.all and any(each.by.uid != by.uid for each in found):
             raise Forbidden(f"somebody else cordoned {quoted(words.device)}; only root may take that away")
         if unfit:
-            see_granted(
-                "cordon", session, Target("device", "", quoted(words.device), tuple(unfit)), (), grant
-            )
+            see_granted("cordon", session, of_these, (), grant)
         self._log.info(
             "uncordon.asked",
             name=", ".join(dict.fromkeys([*(each.name for each in found), *unfit])),

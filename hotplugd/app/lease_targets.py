@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hotplugd.app.control_request import Forbidden
@@ -38,8 +38,7 @@ def meant(session: Session, words: DeviceRequest) -> Target:
     """A location, a device, an instance or a pool, in this order. Raises Refusal."""
     if (location := _location(session, words.device)) is not None:
         return location
-    name = InstanceName(words.project, words.device)
-    devices = _devices(session, words)
+    name, devices = _instance(words), _devices(session, words)
     if not devices and session.reconciler.knows(name):
         return Target("instance", f"{name.project}/{name.name}", str(name))
     if not devices and (pool := _pool(session, words.device)) is not None:
@@ -70,6 +69,10 @@ def _pool(session: Session, name: str) -> Target | None:
     there = (each.key for each in leasing.devices if each.pool == name)
     absent = (each.key for each in (*leasing.away, *leasing.away.in_edl) if each.pool == name)
     return Target("pool", name, f"pool {name}", tuple(dict.fromkeys((*there, *absent))))
+
+
+def _instance(words: DeviceRequest) -> InstanceName:
+    return InstanceName(words.project, words.device)
 
 
 def _devices(session: Session, words: DeviceRequest) -> list[Device]:
@@ -173,16 +176,20 @@ def _pools_of(session: Session, of: Target) -> tuple[str, Sequence[Pool]]:
     return "its pool admits", there if len(there) == len(known) else []
 
 
-def unwell(session: Session, words: DeviceRequest) -> list[str]:
+def unwell(session: Session, words: DeviceRequest) -> Target:
     """The devices of that name, location or pool that are in quarantine or bad, there or not."""
-    leasing = leasing_of(session)
+    leasing, leases = leasing_of(session), session.reconciler.assignments.leases
     several = _location(session, words.device)
     devices = _devices(session, words)
-    if several is None and not devices:
-        several = _pool(session, words.device)
+    found = leases.unwell()
+    if several is None and not (devices or session.reconciler.knows(_instance(words))):
+        pool = _pool(session, words.device)
+        if pool is not None:
+            absent = {each.key for each in leases.quarantines.all if each.pool == pool.name}
+            return replace(pool, keys=tuple(key for key in found if key in absent.union(pool.keys)))
     keys = {*(several.keys if several is not None else map(leasing.key_of, devices))}
-    found = session.reconciler.assignments.leases.unwell()
-    return [key for key in found if key in keys or _is_called(key, words.device)]
+    named = [key for key in found if key in keys or _is_called(key, words.device)]
+    return Target("device", "", quoted(words.device), tuple(named))
 
 
 def claim_for(leasing: Leasing, key: str, to: InstanceName, told: str) -> str:

@@ -1,6 +1,6 @@
 """Everything as it is now, once, and the plan for it: what `plan` and `explain` show.
 
-The plan is the daemon's own (`plan.plan_instance`), made from the same three inputs; nothing is changed.
+The plan is the daemon's own (`plan.planner`), made from the same three inputs; nothing is changed.
 """
 
 from __future__ import annotations

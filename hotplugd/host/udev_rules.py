@@ -1,6 +1,6 @@
 """Has the udev rules written that tell the host's software to leave alone what goes into instances.
 
-By the program that may do that: see `udevrules` and `program`.
+By the program that may do that: see `udev_rules_helper` and `aio.helper`.
 """
 
 from __future__ import annotations

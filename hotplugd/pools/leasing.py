@@ -174,8 +174,9 @@ class Leasing:
             key for key in self._releasing if key in self._units and self._names(key, naming, None)
         }
         ended = [*gone, *by_hand]
-        usable = (key for key in leases if self.cordons.get("device", key) is None)
-        self.devices.set_absent(self.away.taken(usable))
+        usable = self.away.taken(key for key in leases if self.cordons.get("device", key) is None)
+        of_pools = {key: each for key, each in usable.items() if self.cordons.get("pool", each[0]) is None}
+        self.devices.set_absent(of_pools)
         # Nobody knows what has become of their instances.
         held = {key: lease for key, lease in leases.items() if self.claimants.is_unknown(lease.instance)}
         while True:

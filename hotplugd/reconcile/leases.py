@@ -130,6 +130,8 @@ class Leases:
         if self.leasing.judged(found, owner):
             self._touch()
             self._see_flapping(found.device)
+        if self._inventory.unserved and found.override is not None:
+            self._wake([*self._inventory.handovers.may_have(found.device.slot)])
         if not self._inventory.devices_listed:
             self.revocations.met(found.device)
 
@@ -190,8 +192,7 @@ class Leases:
             return
         self.readiness.only(self._inventory.slots)
         now = self._now()
-        unprocessed = tuple(self._inventory.unprocessed.values())
-        changed = self.leasing.settle(self._naming, unprocessed, now)
+        changed = self.leasing.settle(self._naming, tuple(self._inventory.unprocessed.values()), now)
         # Before the workers plan: what goes with its device is out of the server's database then.
         kept = self.leasing.kept(self._ports.boot)
         self._ports.leases.note(replace(kept, quarantines=self.quarantines.all))
@@ -234,8 +235,7 @@ class Leases:
 
     def problems(self) -> list[Problem]:
         """What is wrong with claims, pools and their devices."""
-        of_devices = self.quarantines.problems() + self.readiness.problems()
-        return self._of_pools() + of_devices
+        return self._of_pools() + self.quarantines.problems() + self.readiness.problems()
 
     def unwell(self) -> list[str]:
         """What the devices are known by that are in quarantine or bad, whether they are there or not."""

@@ -1,6 +1,6 @@
 """Quarantines devices of pools that come and go too often, and ends that once they are quiet.
 
-`plan.flaps` says which devices these are; here are the clock, what is told of it, and who has to know.
+`pools.flaps` says which devices these are; here are the clock, what is told of it, and who has to know.
 """
 
 from __future__ import annotations

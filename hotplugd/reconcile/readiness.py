@@ -1,7 +1,7 @@
 """Looks inside whether attached devices are ready, and tells of those that are not.
 
-Nothing waits for it: a device is attached as soon as it can be, and is looked at afterwards. `plan.readiness`
-says when, and what follows.
+Nothing waits for it: a device is attached as soon as it can be, and is looked at afterwards.
+`pools.readiness` says when, and what follows.
 """
 
 from __future__ import annotations

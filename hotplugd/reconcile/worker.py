@@ -1,6 +1,7 @@
 """One instance's worker keeps the instance as it should be, independently of all others.
 
-Here is what a worker is told and asked. What it does then is in `work_loop`, and what it knows in `known`.
+Here is what a worker is told and asked. What it does then is in `work_loop`, and what it knows in
+`instance_state`.
 """
 
 from __future__ import annotations

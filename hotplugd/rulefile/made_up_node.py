@@ -16,7 +16,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "accel": "accel", "aoe": "etherd", "bsg": "bsg", "dma_heap": "dma_heap", "drm": "dri",
         "infiniband_mad": "infiniband", "infiniband_verbs": "infiniband", "input": "input", "vduse": "vduse",
-        "vfio": "vfio",
+        "vfio": "vfio", "vfio-dev": "vfio/devices",
     }
 )  # fmt: skip
 # Those of `misc` that are called otherwise.
@@ -35,7 +35,7 @@ _PATTERNS: Final = tuple(
     (subsystem, re.compile(name, re.ASCII), path)
     for subsystem, name, path in (
         ("sound", "(?:control|pcm|midi|hw|compr|ump)C[0-9].*|seq|timer", r"snd/\g<0>"),
-        ("usbmisc", "(?:lp|hiddev|iowarrior|legousbtower|ld)[0-9]+", r"usb/\g<0>"),
+        ("usbmisc", "(?:lp|hiddev|iowarrior|legousbtower)[0-9]+", r"usb/\g<0>"),
         ("dvb", r"dvb([0-9]+)\.([a-z]+[0-9]+)", r"dvb/adapter\1/\2"),
         ("cpuid", "cpu([0-9]+)", r"cpu/\1/cpuid"),
         ("msr", "msr([0-9]+)", r"cpu/\1/msr"),

@@ -77,7 +77,6 @@ NODELESS: Final[Mapping[str, str]] = MappingProxyType(
                 "nvmem",
                 "power_supply",
                 "powercap",
-                "pwm",
                 "regulator",
                 "thermal",
                 "typec",

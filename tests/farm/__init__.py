@@ -6,5 +6,5 @@ world.py   what it happens to
 day.py     which events come when, by a die
 consoles.py  the world whose phones are the kernel's consoles, on this machine
 
-The world with phones on a real bus, and adb in the containers, is tests/vm/day.py.
+The world with phones on a real bus, and adb in the containers, is tests/vm/farm.py.
 """

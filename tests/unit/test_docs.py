@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -137,6 +138,17 @@ def test_the_files_that_architecture_names_are_there() -> None:
         path = PROJECT / "hotplugd" / folder / name.rpartition("/")[2]
         missing += [name] if not path.exists() else []
     assert missing == []
+
+
+def test_the_files_that_other_files_name_are_there() -> None:
+    """As `pools.flaps` in the first words of a file."""
+    code = PROJECT / "hotplugd"
+    packages = "|".join(each.name for each in code.iterdir() if each.is_dir())
+    for path in code.rglob("*.py"):
+        words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        for package, name in re.findall(rf"`({packages})[./]([a-z_]+)(?:\.py)?`", words):
+            there = code / package / name
+            assert there.is_dir() or there.with_suffix(".py").is_file(), f"{path}: {package}.{name}"
 
 
 def test_what_newcomers_read_first_is_read_in_an_hour() -> None:

@@ -28,7 +28,7 @@ from hotplugd.pools.cordons import NO_CORDONS
 from hotplugd.pools.flaps import Quarantine
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.pattern import Pattern
-from tests.support.devices import phone
+from tests.support.devices import box, phone
 from tests.support.virtual import in_virtual_time
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_leases import deleted, job, made, once_each, places, rules
@@ -237,6 +237,33 @@ async def test_all_of_a_pool_is_given_again_by_uncordon(desk: Desk) -> None:
     await desk.bench.reconciler.settled()
     assert (await desk.ask("uncordon", "android"))["done"]
     assert places(desk.bench) == {"job-1": ["1-1"]}
+
+
+@on_farm(1)
+async def test_an_absent_device_of_a_pool_is_given_again_by_uncordon_too(desk: Desk) -> None:
+    """Whoever may ask that for the pool may ask it for what was the pool's when it was pulled."""
+    every = Grant((Allowed("farm", ("cordon",), (Pattern.of("job-*"),)),))
+    await desk.start(1)
+    leases = desk.bench.reconciler.assignments.leases
+    one = Quarantine("serial:R5C002", "android", "", 6, 60.0, "", 600.0)
+    leases.quarantines.restore([one, replace(one, key="serial:R5C003", pool="other")])
+    await desk.bench.reconciler.settled()
+    assert (await desk.ask("uncordon", "android", every, Peer(1, 1000)))["done"]
+    assert leases.unwell() == ["serial:R5C003"]
+
+
+@on_farm(1)
+async def test_an_instance_that_is_called_as_a_pool_is_meant_and_not_the_pool(desk: Desk) -> None:
+    await desk.start(1)
+    await made(desk.bench, box(name="android"))
+    quarantines = desk.bench.reconciler.assignments.leases.quarantines
+    quarantines.restore([Quarantine("serial:R5C001", "android", "", 6, 60.0, "", 600.0)])
+    await desk.bench.reconciler.settled()
+    assert (await desk.ask("cordon", "android"))["message"] == "android is cordoned"
+    answer = await desk.ask("uncordon", "android")
+    assert (answer["done"], answer["message"]) == (True, "android is not cordoned any more")
+    assert not (await desk.ask("uncordon", "android"))["taken"]
+    assert places(desk.bench) == {}
 
 
 @on_farm(1)

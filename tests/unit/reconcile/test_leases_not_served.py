@@ -13,6 +13,7 @@ from tests.support.virtual import in_virtual_time, later
 from tests.unit.devices import tty
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_away_leases import KEY, events
+from tests.unit.reconcile.test_by_hand import decided, override
 from tests.unit.reconcile.test_leases import PHONES, job, once_each, places, rules
 
 ONE, TWO = PHONES[:2]
@@ -73,6 +74,16 @@ async def test_the_entry_of_a_device_that_goes_goes_with_it() -> None:
     bench.reconciler.no_device(ONE.syspath)
     await bench.reconciler.settled()
     assert bench.ours(JOB) == set()
+
+
+@in_virtual_time
+async def test_what_somebody_decides_about_such_a_device_is_done_at_once() -> None:
+    for to, there in ((None, {}), (InstanceName("default", "job-2"), {"job-2": ["1-1"]})):
+        bench = await without_the_lock()
+        await bench.start(ONE, TWO)
+        bench.reconciler.set_overrides(decided(override(ONE, to, TWO)), "asked")
+        await bench.reconciler.settled()
+        assert places(bench) == there
 
 
 @in_virtual_time

@@ -123,3 +123,18 @@ def test_what_does_badly_is_not_given_to_the_next(state: str) -> None:
         assert places(bench) == {"job-2": ["1-1"]}
 
     test()
+
+
+@in_virtual_time
+async def test_nobody_waits_for_a_leased_and_absent_device_of_a_cordoned_pool() -> None:
+    """As for one that is cordoned by itself: once its lease ends it is given to nobody."""
+    for cordons in (cordon("device", "serial:R5C001"), cordon("pool", "android")):
+        bench = Bench(job(1), job(2), rules=rules("instances: 'job-*', keep: 10m"))
+        leases = bench.reconciler.assignments.leases
+        await bench.start(PHONES[0])
+        bench.reconciler.no_device(PHONES[0].syspath)
+        await bench.reconciler.settled()
+        assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "waiting"]
+        leases.set_cordons(cordons)
+        await bench.reconciler.settled()
+        assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "unsatisfiable"]

@@ -124,6 +124,11 @@ NODELESS = [
 ]
 
 
+def test_chips_of_pwm_have_a_node_since_linux_6_17() -> None:
+    """It is /dev/pwmchip0 (Linux: drivers/pwm/core.c)."""
+    assert doubts("{subsystem: pwm, kernel: 'pwmchip*'}", "{to: a}") == []
+
+
 @pytest.mark.parametrize(("match", "said", "instead"), NODELESS)
 def test_subsystems_without_nodes_are_warned_of(match: str, said: str, instead: str) -> None:
     ((message, hint),) = doubts(match, "{to: a}")

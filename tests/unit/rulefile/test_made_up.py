@@ -183,6 +183,8 @@ def test_what_cannot_be_made_up_is_told(text: str, message: str, hint: str) -> N
         ("misc", "uinput", "/dev/uinput"),
         ("msr", "msr3", "/dev/cpu/3/msr"),
         ("accel", "accel0", "/dev/accel/accel0"),
+        ("vfio-dev", "vfio0", "/dev/vfio/devices/vfio0"),
+        ("pwm", "pwmchip0", "/dev/pwmchip0"),
         ("dahdi", "dahdi/ctl", "/dev/dahdi/ctl"),
         ("tty", "ttyUSB0", "/dev/ttyUSB0"),
     ],
