@@ -72,6 +72,11 @@ class Leasing:
         """The devices of all pools that are there."""
         return self._units.devices
 
+    @property
+    def awaited(self) -> frozenset[str]:
+        """What leased devices that are absent are known by, and those whose health is not as any other's."""
+        return self._units.awaited
+
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on; every device has to be told anew."""
         self.rules = rules
