@@ -67,3 +67,15 @@ async def test_a_quarantine() -> None:
     leases.forgive([leases.leasing.key_of(device.device)])
     await made(bench, job(1))
     assert list(names(bench).values()) == ["job-1"]
+
+
+@in_virtual_time
+async def test_a_lease_is_no_other_phones_whose_serial_number_udev_writes_alike() -> None:
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(phone(1, "AB_CD"))
+    assert names(bench) == {UDEVS: "job-1"}
+    await pull(bench, phone(1, "AB_CD"))
+    await bench.plug(phone(2, "AB CD"))
+    assert names(bench) == {UDEVS: "job-1", OWN: "job-2"}
+    await bench.plug(phone(1, "AB_CD", born=2))
+    assert names(bench) == {UDEVS: "job-1", OWN: "job-2"}
