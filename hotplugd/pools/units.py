@@ -202,7 +202,7 @@ class PoolUnits:
         key = unit_key(whole or device)
         known = self._unit_of.get(device.key)
         before = key_before(key, device)
-        if before != key and before in self.awaited and before not in self._units and not self._is_own(before):
+        if before != key and before in self.awaited and not self._is_own_of_another(before):
             # An earlier hotplugd has kept that by udev's form of the serial number.
             known = before
         if known in (key, f"{key}@{place(device)}", before):
@@ -233,10 +233,10 @@ class PoolUnits:
         before = self.devices.get(key) or self.went.get(key)
         return before.lasting if before is not None else self._was(key)
 
-    def _is_own(self, key: str) -> bool:
-        """Whether a device that is absent is known by this as its own serial number, and not as udev's form."""
+    def _is_own_of_another(self, key: str) -> bool:
+        """Whether another device is known by this, or, being absent, says this serial number itself."""
         was = self._was(key)
-        return was is not None and unit_key(was) == key
+        return key in self._units or (was is not None and unit_key(was) == key)
 
     def _is_another(self, device: Device) -> bool:
         """Whether what is known by the same was enumerated before this."""

@@ -158,7 +158,9 @@ class _Connection(HTTPConnection):
         """
         before, self.timeout = self.timeout, 0.0
         try:
-            self.request(method, path, body=body, headers=headers, preload_content=False, decode_content=False)
+            self.request(
+                method, path, body=body, headers=headers, preload_content=False, decode_content=False
+            )
         finally:
             self.timeout = before
         self._ahead = method, path, body
