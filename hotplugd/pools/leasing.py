@@ -311,7 +311,9 @@ class Leasing:
         entries are left of in instances of projects that could not be listed before.
         """
         kept, self._before = (self._before, None) if self.rules.leases else (None, self._before)
-        left = self.claimants.absent(now, only_late=kept is None)
+        left = [*self.claimants.absent(now, only_late=kept is None)]
+        keys = self._units.by_key_before() if left else {}
+        left = [replace(each, key=keys.get(each.key, each.key)) for each in left]
         found = restored(kept.away if kept is not None else (), left, leases, asking, self._keep)
         self.claimants.late.clear()
         for away in found:

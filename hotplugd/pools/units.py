@@ -173,6 +173,11 @@ class PoolUnits:
         """What a pool's device is known by in leases; empty for others."""
         return self._unit_of.get(device.key, "")
 
+    def by_key_before(self) -> dict[str, str]:
+        """What devices are known by, by what an earlier hotplugd knew them by where that is another."""
+        found = ((key_before(each.key, each.device), each.key) for each in self.devices)
+        return {before: key for before, key in found if before not in self._units}
+
     def devices_of(self, key: str) -> list[str]:
         """What the devices of a unit are known by, those included that go along."""
         unit = self._units.get(key)
