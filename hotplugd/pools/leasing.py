@@ -207,7 +207,7 @@ class Leasing:
         self.away.note_edl(self._units.in_edl, leases, now)
         self._note_awaited()
         self.leaving.note(self._releasing, naming)
-        self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
+        self.allocation = Allocation(leases, tuple(sorted(new & leases.keys())), tuple(ended), made.claims)
         self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
         # What goes along with a device that came back meanwhile may have been judged before that.
         changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
