@@ -232,3 +232,5 @@ class PoolDevices:
         used = {(claim.pool, claim.selector) for claim in claims}
         if len(self._taken) > 2 * len(used):
             self._taken = {name: known for name, known in self._taken.items() if name in used}
+        if len(self._absent_taken) > 2 * len(used):
+            self._absent_taken = {name: keys for name, keys in self._absent_taken.items() if name in used}

@@ -31,11 +31,11 @@ def _is_identified(leasing: Leasing, device: Device) -> bool:
     """Whether udev's name of its place says nothing of which device it is.
 
     That names a device without a serial number, or of a serial number that another has, or had while it was
-    leased; and a phone in emergency download mode is known by its socket.
+    leased or in bad health; and a phone in emergency download mode is known by its socket.
     """
     if edl.mode(device) or not is_serial(next(iter(SERIAL.values(device)), "")):
         return False
     key = unit_key(device)
     return leasing.devices.get(key) is None and not any(
-        each.key.startswith(f"{key}@") for each in leasing.away
+        each.startswith(f"{key}@") for each in leasing.awaited
     )

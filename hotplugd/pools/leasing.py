@@ -72,6 +72,11 @@ class Leasing:
         """The devices of all pools that are there."""
         return self._units.devices
 
+    @property
+    def awaited(self) -> frozenset[str]:
+        """What leased devices that are absent are known by, and those whose health is not as any other's."""
+        return self._units.awaited
+
     def set_rules(self, rules: RuleSet) -> None:
         """Take these rules from now on; every device has to be told anew."""
         self.rules = rules
@@ -203,7 +208,7 @@ class Leasing:
         self.away.note_edl(self._units.in_edl, leases, now)
         self._note_awaited()
         self.leaving.note(self._releasing, naming)
-        self.allocation = Allocation(leases, tuple(sorted(new)), tuple(ended), made.claims)
+        self.allocation = Allocation(leases, tuple(sorted(new & leases.keys())), tuple(ended), made.claims)
         self.since.note(((each.key, self.state(each.key)) for each in self.devices), now.day)
         # What goes along with a device that came back meanwhile may have been judged before that.
         changed = {key for key in {*before, *leases} if key in came or before.get(key) != leases.get(key)}
@@ -307,7 +312,9 @@ class Leasing:
         entries are left of in instances of projects that could not be listed before.
         """
         kept, self._before = (self._before, None) if self.rules.leases else (None, self._before)
-        left = self.claimants.absent(now, only_late=kept is None)
+        left = [*self.claimants.absent(now, only_late=kept is None)]
+        keys = self._units.by_key_before() if left else {}
+        left = [replace(each, key=keys.get(each.key, each.key)) for each in left]
         found = restored(kept.away if kept is not None else (), left, leases, asking, self._keep)
         self.claimants.late.clear()
         for away in found:

@@ -173,6 +173,11 @@ class PoolUnits:
         """What a pool's device is known by in leases; empty for others."""
         return self._unit_of.get(device.key, "")
 
+    def by_key_before(self) -> dict[str, str]:
+        """What devices are known by, by what an earlier hotplugd knew them by where that is another."""
+        found = ((key_before(each.key, each.device), each.key) for each in self.devices)
+        return {before: key for before, key in found if before not in self._units}
+
     def devices_of(self, key: str) -> list[str]:
         """What the devices of a unit are known by, those included that go along."""
         unit = self._units.get(key)
@@ -202,7 +207,7 @@ class PoolUnits:
         key = unit_key(whole or device)
         known = self._unit_of.get(device.key)
         before = key_before(key, device)
-        if before != key and before in self.awaited and before not in self._units:
+        if before != key and before in self.awaited and not self._is_own_of_another(before):
             # An earlier hotplugd has kept that by udev's form of the serial number.
             known = before
         if known in (key, f"{key}@{place(device)}", before):
@@ -232,6 +237,11 @@ class PoolUnits:
         """A phone in emergency download mode as it was before; None where nobody knows."""
         before = self.devices.get(key) or self.went.get(key)
         return before.lasting if before is not None else self._was(key)
+
+    def _is_own_of_another(self, key: str) -> bool:
+        """Whether another device is known by this, or, being absent, says this serial number itself."""
+        was = self._was(key)
+        return key in self._units or (was is not None and unit_key(was) == key)
 
     def _is_another(self, device: Device) -> bool:
         """Whether what is known by the same was enumerated before this."""

@@ -136,7 +136,7 @@ class Leases:
             self.revocations.met(found.device)
 
     def gone(self, key: str, slot: str) -> None:
-        """A device is no more, by what it is known by, and its slot."""
+        """A device is no more, by what it is known by, and its slot. key: empty where another has it now"""
         if self.leasing.gone(key):
             self._touch()
         if self._inventory.unserved:

@@ -86,6 +86,7 @@ class Reconciler:
         if before is not None and before.slot != device.slot:
             self._unlink(before)
             self.inventory.drop_slot(before.slot)
+            self._leases.gone("", before.slot)
         if was is not None:
             if before is not None and before.slot != device.slot:
                 self._assign(before, gone=True)

@@ -72,13 +72,15 @@ class _Pool(HTTPConnectionPool):
         if connection is None or not connection.is_connected:
             self._put_conn(connection)
             return None
+        begun = Begun(self, connection)
         try:
             connection.send_ahead(method, path, body, headers)
-        except OSError:  # the server has ended: it has not read a part of this
-            connection.close()
-            self._put_conn(connection)
+        except (OSError, ValueError):
+            # The server has ended, or reads nothing now, or has said an ETag that is none: it has no whole
+            # request.
+            begun.drop()
             return None
-        return Begun(self, connection)
+        return begun
 
     def let_go(self, connection: Any) -> None:
         """Have a connection back."""
@@ -104,21 +106,32 @@ class Begun:
     def __init__(self, pool: _Pool, connection: Any) -> None:
         self._pool = pool
         self._connection = connection
+        # Whoever has it may use the connection: a thread, or whoever waits for that thread no more.
+        self._turn = threading.Lock()
         self.taken = False
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Within the context the thread's first request has to be this one, and is not sent again."""
+        """Within the context the thread's first request has to be this one, and is not sent again.
+
+        Raises requests.ConnectionError where it was dropped.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise requests.ConnectionError("nobody waits for the answer any more")
         self.taken = True
         self._pool.begun.connection = self._connection
         try:
             yield
         finally:
             if self._pool.begun.__dict__.pop("connection", None) is not None:
-                self.drop()
+                self._end()
 
     def drop(self) -> None:
-        """Nobody will read the answer."""
+        """Nobody will read the answer, unless a thread does by now."""
+        if self._turn.acquire(blocking=False):
+            self._end()
+
+    def _end(self) -> None:
         self._connection.close()
         self._pool.let_go(self._connection)
 
@@ -140,8 +153,16 @@ class _Connection(HTTPConnection):
         self._ahead: tuple[str, str, object] | None = None
 
     def send_ahead(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Send a request that `request` is called with later. Raises OSError."""
-        self.request(method, path, body=body, headers=headers, preload_content=False, decode_content=False)
+        """Send a request that `request` is called with later. Raises OSError, also where the socket does not
+        take all of it at once: then close the connection.
+        """
+        before, self.timeout = self.timeout, 0.0
+        try:
+            self.request(
+                method, path, body=body, headers=headers, preload_content=False, decode_content=False
+            )
+        finally:
+            self.timeout = before
         self._ahead = method, path, body
 
     def request(self, method: str, url: str, **options: Any) -> None:  # type: ignore[override]

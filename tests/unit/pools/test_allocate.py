@@ -186,6 +186,8 @@ def test_what_nobody_claims_any_more_is_forgotten() -> None:
     claims = [asks("job", f"android serial={number}").claim for number in range(100)]
     for claim in claims:
         devices.taken_by(claim)
+        devices.absent_for(claim)
         devices.forget_others([claim])
     assert len(devices._taken) <= 2  # nothing else tells of it
+    assert len(devices._absent_taken) <= 2
     assert devices.taken_by(asks("job", "android serial=b").claim) == devices.bit("b")

@@ -121,6 +121,9 @@ LOCATED = World({"i0": "a location=shelf/1"})
         (World({"i0": "b property.ID_MODEL=Pixel"}), ONE, True),
         (World(cordons=Cordons.made_of([cordon("location", "shelf/*")])), ONE, False),
         (World(cordons=Cordons.made_of([cordon("device", "serial:R5C001")])), ONE, True),
+        # One of two with this serial number flaps, which is told from the other by its place.
+        (World(bad=["serial:R5C001@pci-0000:00:14.0-usb-0:1"]), ONE, False),
+        (World(bad=["serial:R5C001"]), ONE, True),
     ],
 )
 def test_what_udevd_may_have_a_say_in_waits(world: World, device: Device, expected: bool) -> None:
@@ -206,7 +209,9 @@ WORLDS = st.builds(
     st.lists(PHONES, max_size=3, unique_by=lambda each: each.key),
     st.integers(0, 3),
     CORDONS,
-    st.lists(st.sampled_from(["serial:R5C002", "serial:B1"]), max_size=1),
+    st.lists(
+        st.sampled_from(["serial:R5C002", "serial:B1", "serial:R5C001@pci-0000:00:14.0-usb-0:1"]), max_size=1
+    ),
 )
 
 

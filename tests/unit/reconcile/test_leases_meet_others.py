@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Entry, InstanceName
 from hotplugd.pools.claimants import PoolClaimants
 from hotplugd.rulefile.load import parse
@@ -244,3 +245,18 @@ def test_of_instances_that_are_gone_nothing_is_kept() -> None:
         claimants.learned(job(number).id, job(number, None))
         claimants.learned(job(number).id, None)
     assert claimants.new == set()
+
+
+@in_virtual_time
+async def test_a_device_is_moved_to_a_claim_that_was_withdrawn_just_now() -> None:
+    bench = Bench(job(1), job(2), rules=rules())
+    await bench.start(PHONES[0])
+    assert places(bench) == {"job-1": ["1-1"]}
+    for each in (job(1).id, job(2).id):
+        bench.change(each, claims={})
+        bench.reconciler.learned(each, bench.instances[each])
+    leases = bench.reconciler.assignments.leases
+    leases.move("serial:R5C001", Lease(job(2).id, "phone"), "moved")
+    await bench.reconciler.settled()
+    assert leases.leasing.allocation.leases == {}
+    assert places(bench) == {}

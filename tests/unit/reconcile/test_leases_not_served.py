@@ -8,7 +8,7 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.pools.away_leases import KeptLeases
 from hotplugd.rulefile.load import parse
-from tests.support.devices import console, plugged
+from tests.support.devices import console, phone, plugged
 from tests.support.virtual import in_virtual_time, later
 from tests.unit.devices import tty
 from tests.unit.reconcile.bench import Bench
@@ -111,3 +111,12 @@ async def test_what_a_copy_has_goes() -> None:
     bench.applied = lambda _: None
     await bench.start(ONE)
     assert places(bench) == {"job-1": ["1-1"]}
+
+
+@in_virtual_time
+async def test_the_entry_of_a_device_goes_whose_end_was_not_heard() -> None:
+    bench = await without_the_lock()
+    await bench.start(ONE)
+    assert len(bench.ours(JOB)) == 1
+    await bench.plug(phone(1, born=2))
+    assert bench.ours(JOB) == set()

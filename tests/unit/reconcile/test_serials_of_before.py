@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from hotplugd.model.entry import MARK_UNIT
 from hotplugd.model.lease import Lease
-from hotplugd.model.values import InstanceName
+from hotplugd.model.values import Entry, InstanceName
 from hotplugd.pools.away_leases import KeptLeases
 from hotplugd.pools.flaps import Quarantine
 from tests.support.devices import phone
@@ -67,3 +72,48 @@ async def test_a_quarantine() -> None:
     leases.forgive([leases.leasing.key_of(device.device)])
     await made(bench, job(1))
     assert list(names(bench).values()) == ["job-1"]
+
+
+@in_virtual_time
+async def test_a_lease_is_no_other_phones_whose_serial_number_udev_writes_alike() -> None:
+    bench = Bench(job(1), job(2), rules=RULES)
+    await bench.start(phone(1, "AB_CD"))
+    assert names(bench) == {UDEVS: "job-1"}
+    await pull(bench, phone(1, "AB_CD"))
+    await bench.plug(phone(2, "AB CD"))
+    assert names(bench) == {UDEVS: "job-1", OWN: "job-2"}
+    await bench.plug(phone(1, "AB_CD", born=2))
+    assert names(bench) == {UDEVS: "job-1", OWN: "job-2"}
+
+
+async def upgraded(text: str, born: int) -> Bench:
+    """An earlier hotplugd has put two phones in; this one finds one of them, and a second instance."""
+    first = Bench(job(1, text), rules=RULES)
+    await first.start(*[phone(1, "AB CD"), phone(2)][: 1 + ("count=2" in text)])
+    first.reconciler.close()
+    (before,) = first.instances.values()
+    entries = {
+        name: Entry(name, {**each.config, MARK_UNIT: each.config[MARK_UNIT].replace(" ", "_")})
+        for name, each in before.entries.items()
+    }
+    bench = Bench(replace(before, entries=entries), job(2), rules=RULES)
+    bench.links = first.links
+    await bench.start(phone(1, "AB CD", born))
+    return bench
+
+
+@in_virtual_time
+@pytest.mark.parametrize("born", [1, 2])
+async def test_an_entry_is_no_record_of_a_phone_besides_the_one_that_is_there(born: int) -> None:
+    bench = await upgraded("android count=2", born)
+    await bench.plug(phone(2, born=2))
+    assert names(bench) == {OWN: "job-1", "serial:R5C002": "job-1"}
+
+
+@in_virtual_time
+@pytest.mark.parametrize("born", [1, 2])
+async def test_an_entry_is_the_record_of_a_phone_that_was_plugged_in_meanwhile(born: int) -> None:
+    bench = await upgraded("android", born)
+    assert names(bench) == {OWN: "job-1"}
+    await bench.plug(phone(2))
+    assert names(bench) == {OWN: "job-1", "serial:R5C002": "job-2"}

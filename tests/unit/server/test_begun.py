@@ -32,6 +32,8 @@ class Server:
         self.asked: SimpleQueue[str] = SimpleQueue()
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.may_read = threading.Event()
+        self.may_read.set()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(self.path))
         self._listening.listen()
@@ -44,6 +46,7 @@ class Server:
 
     def end(self) -> None:
         self.may_answer.set()
+        self.may_read.set()
         for each in (self._listening, *self.connections):
             each.close()
 
@@ -63,6 +66,7 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection.makefile("rb") as file:
             while line := file.readline():
+                assert self.may_read.wait(PATIENCE)
                 length = 0
                 while (header := file.readline()) != b"\r\n":
                     name, _, value = header.partition(b":")
@@ -175,3 +179,61 @@ def test_a_server_that_hangs_up_meanwhile_has_not_answered(http: Http, server: S
     with one.answering(), pytest.raises(requests.ConnectionError):
         ask(http, server)
     assert server.asked.empty()
+
+
+class SmallSocket(socket.socket):
+    """Takes less than a request at once, as where net.core.wmem_default is small."""
+
+    def connect(self, address: Any) -> None:
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        super().connect(address)
+
+
+def test_a_server_that_reads_nothing_blocks_nobody(
+    http: Http, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socket", SmallSocket)
+    ask(http, server)
+    asked(server)
+    server.may_read.clear()
+    large = {"devices": "x" * 60_000}
+    found: list[Begun | None] = []
+    thread = threading.Thread(target=lambda: found.append(begin(http, server, large)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE / 5)
+    assert found == [None]
+    # What it has of that is no request: the whole of it goes by another connection.
+    server.may_read.set()
+    ask(http, server, large)
+    assert {asked(server) for _ in range(2)} >= {f"PATCH {json.dumps(large)}"}
+
+
+def test_what_cannot_be_sent_keeps_no_connection(http: Http, server: Server) -> None:
+    ask(http, server)
+    asked(server)
+    etag = {"If-Match": "a\rb"}
+    assert http.begin("PATCH", server.url, params=PROJECT, json=BODY, headers=etag) is None
+    assert begin(http, server) is None
+    ask(http, server)
+    asked(server)
+    begun(http, server).drop()
+    assert len(server.connections) == 2
+
+
+def test_a_thread_that_comes_late_reads_no_answer_of_others(http: Http, server: Server) -> None:
+    one = begun(http, server)
+    asked(server)
+    one.drop()
+    ask(http, server)
+    asked(server)
+    with pytest.raises(requests.ConnectionError, match="nobody waits"), one.answering():
+        ask(http, server)
+    assert (server.asked.empty(), one.taken) == (True, False)
+
+
+def test_what_a_thread_reads_is_dropped_by_nobody_else(http: Http, server: Server) -> None:
+    one = begun(http, server)
+    with one.answering():
+        one.drop()
+        assert ask(http, server).json()["type"] == "sync"
+    assert len(server.connections) == 1
