@@ -341,8 +341,9 @@ class Leases:
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)
-        about: Fields = {"identity": key} if known is None else {ABOUT: known.device, "pool": known.pool}
-        return {**about, "instance": str(lease.instance), "claim": quoted(lease.claim)}
+        # A phone in another mode has no serial number: the lease is of what it is known by.
+        about: Fields = {} if known is None else {ABOUT: known.device, "pool": known.pool}
+        return {**about, "identity": key, "instance": str(lease.instance), "claim": quoted(lease.claim)}
 
     def _naming(self, slot: str) -> Iterator[InstanceName]:
         return (

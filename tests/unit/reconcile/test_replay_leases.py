@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.app.event_documents import ENDS
@@ -43,6 +43,13 @@ def shown(leases: Leases) -> Shown:
     }
 
 
+# A phone in EDL has no serial number, and its lease is told by that all the same.
+@example(
+    [(Farm.make, 0, 0.0), (Farm.plug, 0, 0.3), (Farm.edl, 0, 0.0), (Farm.lock, 0, 0.3), (Farm.pull, 0, 0.0)]
+)
+@example(
+    [(Farm.plug, 0, 0.0), (Farm.plug, 0, 0.0), (Farm.make, 0, 0.0), (Farm.plug, 0, 0.3), (Farm.edl, 0, 0.0)]
+)
 @settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_the_stream_replays_into_what_pool_shows(steps: list[Step]) -> None:
