@@ -87,10 +87,11 @@ class Slots:
         except (OSError, UnicodeDecodeError):
             return False
 
-    def remove(self, slot: str) -> None:
+    def remove(self, slot: str) -> bool:
         """Remove the links of a slot that no entry names any more. Raises OSError.
 
-        If another hotplugd has locked the slot, that one removes them later.
+        Returns whether they are removed. If another hotplugd has locked the slot, they stay: that one removes
+        them, unless it ends before.
         """
         file = self._held.pop(slot, None)
         try:
@@ -103,10 +104,11 @@ class Slots:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
         except BlockingIOError:
-            return
+            return False
         finally:
             if file is not None:
                 os.close(file)
+        return True
 
     def names(self) -> set[str]:
         """The slots of which there is a link or a mark. Raises OSError."""

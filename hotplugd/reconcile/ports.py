@@ -33,8 +33,11 @@ class SlotsPort(Protocol):
     def was_alone(self, slot: str) -> bool:
         """Whether one instance had the device alone since it was plugged in."""
 
-    def remove(self, slot: str) -> None:
-        """Remove the slot's links, which no entry of the server names any more. Raises OSError."""
+    def remove(self, slot: str) -> bool:
+        """Remove the slot's links, which no entry of the server names any more. Raises OSError.
+
+        Returns whether they are removed: if another hotplugd has locked the slot, they stay.
+        """
 
 
 class EntryJournal(Protocol):

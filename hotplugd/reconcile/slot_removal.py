@@ -2,7 +2,8 @@
 
 At once they lead nowhere. They are removed once no instance has an entry that names them: until then the
 server watches them, and may hang for ever if one is removed while an instance stops (see `host/slots.py`).
-Links that stay do no harm. What fails is tried again.
+Links that stay do no harm. What fails is tried again; so are links that another hotplugd has locked: that one
+may have ended, or not know the device, and then removes nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class SlotRemoval:
         # The slots that wait, by one of the instances that may have an entry that names them.
         self.devices: dict[str, str] = {}
         self._by: dict[InstanceName, set[str]] = {}
-        # The slots whose links could not be cut or removed, and what was told of these.
+        # The slots whose links could not be cut or removed, and what was told of those that failed.
         self._failed: set[str] = set()
         self._told: dict[str, Fields] = {}
         self._again = Alarm(self._try_again, *_PAUSES)
@@ -111,11 +112,16 @@ class SlotRemoval:
             self._by.setdefault(other.instance, set()).add(slot)
             return
         try:
-            self._ports.slots.remove(slot)
+            is_removed = self._ports.slots.remove(slot)
         except OSError as error:
             self._fail(slot, error)
-        else:
+            return
+        if is_removed:
             self._forget(slot)
+        else:
+            # Another hotplugd has locked them.
+            self._over(slot)
+            self._try_later(slot)
 
     def _forget(self, slot: str) -> bool:
         """Nothing is to be done about it any more. Returns whether anything was."""
@@ -138,6 +144,9 @@ class SlotRemoval:
         if slot not in self._told:
             self._told[slot] = {"device": self.devices[slot], "slot": slot, "reason": str(error)}
             self._ports.log.error("slot.problem", **self._told[slot])
+        self._try_later(slot)
+
+    def _try_later(self, slot: str) -> None:
         self._failed.add(slot)
         self._again.set()
 

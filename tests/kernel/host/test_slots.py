@@ -160,10 +160,20 @@ class TestDeviceThatGoes:
             ours.make(null())
             other.make(null())
             ours.cut("c-1-3-5")
-            ours.remove("c-1-3-5")
+            assert not ours.remove("c-1-3-5")
             assert ours.names() == {"c-1-3-5"}
-            other.remove("c-1-3-5")
+            assert other.remove("c-1-3-5")
             assert ours.names() == set()
+            assert ours.remove("c-1-3-5")
+
+    @pytest.mark.usefixtures("folder")
+    def test_those_of_one_that_has_ended_can_be_removed(self, ours: Slots) -> None:
+        with closing(Slots()) as other:
+            ours.make(null())
+            other.hold("c-1-3-5")
+            assert not ours.remove("c-1-3-5")
+        assert ours.remove("c-1-3-5")
+        assert ours.names() == set()
 
     @pytest.mark.usefixtures("folder")
     def test_what_is_about_to_go_is_not_taken(self, ours: Slots) -> None:

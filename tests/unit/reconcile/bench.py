@@ -101,7 +101,7 @@ class Bench(ScriptedFiles):
     before     what was being put in when another ended, and `notes` the names of what is, by instance
     edited     whether others edit instances so fast that hotplugd may write what is there already
     links      which slots have links, and `alone` those of which one instance has the device alone;
-               `unlinkable` and `unmakeable` slots fail
+               `unlinkable` and `unmakeable` slots fail, and another hotplugd has `locked` ones
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Bench(ScriptedFiles):
         self.journal: list[str] = []
         self.links, self.alone = set[str](), set[str]()
         self.unmakeable: set[str] = set()
-        self.unlinkable: set[str] = set()
+        self.unlinkable, self.locked = set[str](), set[str]()
         self.halves: dict[str, tuple[str, Node]] = {}
         self.nowhere: set[str] = set()
         self.unlinked: Callable[[str], None] = lambda _: None
@@ -425,13 +425,16 @@ class Bench(ScriptedFiles):
         if slot in self.links:
             self.journal.append(f"cut {slot}")
 
-    def remove(self, slot: str) -> None:
+    def remove(self, slot: str) -> bool:
         if slot in self.unlinkable:
             raise OSError("it cannot be removed")
         entries = [each for instance in self.instances.values() for each in instance.entries]
         assert name_for(slot) not in entries, "the server may hang when a link goes that it watches"
+        if slot in self.locked:
+            return False
         self.journal.append(f"unlink {slot}")
         self.links.discard(slot)
+        return True
 
     # --- Notes ------------------------------------------------------------------------------------------
 

@@ -142,6 +142,35 @@ async def test_a_link_that_cannot_be_removed_is_logged() -> None:
 
 
 @in_virtual_time
+async def test_links_that_another_hotplugd_has_locked_go_once_that_one_has_ended() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.locked.add(ONE.slot)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(600)
+    assert ONE.slot in bench.links
+    bench.locked.clear()
+    await at(661)
+    assert ONE.slot not in bench.links
+    assert (bench.told(), bench.events("slot.problem")) == ([], [])
+
+
+@in_virtual_time
+async def test_links_that_cannot_be_removed_and_then_are_locked_are_no_problem_any_more() -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    bench.unlinkable.add(ONE.slot)
+    bench.reconciler.no_device(ONE.syspath)
+    await at(1)
+    assert len(bench.told()) == 1
+    bench.unlinkable.clear()
+    bench.locked.add(ONE.slot)
+    await at(20)
+    assert bench.told() == []
+    assert len(bench.events("problem.over")) == 1
+
+
+@in_virtual_time
 async def test_a_link_that_could_not_be_removed_stays_once_its_device_is_back() -> None:
     bench = Bench()
     await bench.start(ONE)
