@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, cast
 
+from hotplugd.host.pool_lock import POOL_LOCK
 from tests.support.lab import image
 from tests.support.lab.api import Api, ServerError, metadata_of
 from tests.support.lab.container import Container
@@ -215,6 +216,7 @@ class Server(Manager):
         """Take everything down, also after a crash or half a start."""
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            undo.callback(self._leave_pools)
             undo.callback(self._unmount)
             undo.callback(self._end, signal.SIGKILL)
             undo.callback(self._end_monitors)
@@ -251,6 +253,12 @@ class Server(Manager):
     def _is_monitor(self, entry: Path) -> bool:
         words = _command_line(entry)
         return words.startswith("[lxc monitor]") and f"{self.folder}/" in words
+
+    def _leave_pools(self) -> None:
+        """Pools are another server's: those of a server that is gone would be kept for it."""
+        with suppress(FileNotFoundError):
+            if Path(POOL_LOCK).read_text(errors="replace").startswith(f"{self.folder}/"):
+                os.unlink(POOL_LOCK)
 
     def _unmount(self) -> None:
         """What is mounted below our folder, the last first."""
