@@ -3,7 +3,8 @@
 A private LXD with four containers; consoles, compressed memory disks and ends of virtual cables, which come
 and go: some as fast as the kernel makes them, some each waited for. hotplugd is killed every 200 plugs and
 LXD killed or restarted every 1,000; instances are restarted, stopped, shut down by their init while devices
-are pulled, renamed, deleted and made; entries of hotplugd's and of others are edited over its requests.
+are pulled, renamed, deleted and made, and claim other numbers of a pool's devices; entries of hotplugd's and
+of others are edited over its requests.
 Then 3,000 plugs in one daemon's life. At each quiet point all must be right, inside too, with nothing left
 over and nothing touched that is not hotplugd's; and what the daemon takes of the machine must not grow.
 

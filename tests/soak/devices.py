@@ -12,19 +12,22 @@ from contextlib import ExitStack
 from typing import Final
 
 from tests.e2e.model import CONSOLES
+from tests.soak.leases import POOL
 from tests.support.lab.kernel import Console, Veth, Zram
 
 
 class Part(ABC):
     """One device.
 
-    home   the container that the device is for, and for which a plug of it is waited for
-    major  of its node's number; 0 where it has none
+    home    the container that the device is for, and for which a plug of it is waited for
+    major   of its node's number; 0 where it has none
+    leased  the container that has what is leased of it, by what hotplugd says; empty where none has
     """
 
     def __init__(self, home: str, major: int = 0) -> None:
         self.home = home
         self.major = major
+        self.leased = ""
 
     @property
     @abstractmethod
@@ -48,6 +51,11 @@ class Part(ABC):
     def rules(self) -> Sequence[str]:
         """The rules for it, as lines of a rule file."""
 
+    @property
+    def spare(self) -> str:
+        """The kernel's name of what a pool has of it; empty where none has."""
+        return ""
+
     @abstractmethod
     def nodes(self, name: str) -> Mapping[str, str]:
         """The nodes that the container of this name has of it while it is plugged: numbers by path."""
@@ -66,7 +74,7 @@ class Part(ABC):
 
 
 class ConsolePart(Part):
-    """A virtual console: vcsa goes to its home, vcs to two containers, vcsu to none."""
+    """A virtual console: vcsa goes to its home, vcs to two containers, vcsu to whom it is leased."""
 
     def __init__(self, home: str, both: tuple[str, str], console: Console) -> None:
         super().__init__(home, CONSOLES)
@@ -93,11 +101,18 @@ class ConsolePart(Part):
         return (
             f"  - {{name: own-{number}, match: {match}vcsa{number}}}, attach: {{to: {self.home}}}}}",
             f"  - {{name: both-{number}, match: {match}vcs{number}}}, attach: {both}}}",
+            f"  - {{name: {POOL}-{number}, match: {match}{self.spare}}}, attach: {{pool: {POOL}}}}}",
         )
 
+    @property
+    def spare(self) -> str:
+        return f"vcsu{self._console.number}"
+
     def nodes(self, name: str) -> Mapping[str, str]:
-        plain, attributes, _ = self._minors()
+        plain, attributes, unicode = self._minors()
         found = {}
+        if name == self.leased:
+            found[f"/dev/{self.spare}"] = f"c {CONSOLES}:{unicode}"
         if name == self.home:
             found[f"/dev/vcsa{self._console.number}"] = f"c {CONSOLES}:{attributes}"
         if name in self._both:
@@ -105,9 +120,8 @@ class ConsolePart(Part):
         return found
 
     def numbers(self) -> Mapping[str, bool]:
-        plain, attributes, unused = self._minors()
-        taken = {plain: self.plugged, attributes: self.plugged, unused: False}
-        return {f"c-{CONSOLES}-{minor}-": expected for minor, expected in taken.items()}
+        # What was leased since it was plugged in has links until it is pulled.
+        return {f"c-{CONSOLES}-{minor}-": self.plugged for minor in self._minors()}
 
     def seen(self) -> Sequence[str]:
         return [f"/sys/class/vc/{node.rpartition('/')[2]}" for node in self._console.nodes]

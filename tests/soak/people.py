@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Final, cast
 
 from tests.e2e.test_stopping import is_stopping, stop
+from tests.soak.leases import KEY, TEXTS
 from tests.soak.scene import NAMES, Scene
 from tests.support.lab.api import ServerError
 from tests.support.lab.container import Container
@@ -38,6 +39,7 @@ class People:
             self._rename,
             self._make_anew,
             self._note,
+            self._claim,
             self._foreign_entry,
             self._delete_entry,
             self._edit_entry,
@@ -47,7 +49,7 @@ class People:
         # What overlaps hotplugd's requests is done more often than what takes the server seconds.
         self._often: tuple[Callable[[str, int], bool], ...] = (
             *self._known,
-            *((self._note, self._foreign_entry, self._delete_entry, self._edit_entry) * 2),
+            *((self._note, self._claim, self._foreign_entry, self._delete_entry, self._edit_entry) * 2),
         )
         self._foreign = 0
         self.done = dict.fromkeys(map(_kind, self._known), 0)
@@ -214,13 +216,19 @@ class People:
     # --- what is not ours -------------------------------------------------------------------------------
 
     def _note(self, name: str, pick: int) -> bool:
-        model, note = self._scene.model[name], {"user.note": str(pick)}
-        if model.config == note:
+        return self._configure(name, "user.note", str(pick), pick)
+
+    def _claim(self, name: str, pick: int) -> bool:
+        return self._configure(name, KEY, TEXTS[pick % len(TEXTS)], pick)
+
+    def _configure(self, name: str, key: str, text: str, pick: int) -> bool:
+        model = self._scene.model[name]
+        if model.config.get(key) == text:
             return False
         self._scene.edits(name)
         self._disturb(name, pick)
-        self._patch(self._scene.containers[name], {"config": note})
-        model.config = note
+        self._patch(self._scene.containers[name], {"config": {key: text}})
+        model.config = {**model.config, key: text}
         return True
 
     def _foreign_entry(self, name: str, pick: int) -> bool:

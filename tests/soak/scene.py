@@ -9,16 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
 
 from hotplugd.host.sysfs import boot
+from hotplugd.model.claim_texts import LEASES
 from hotplugd.model.entry import slot_links, slot_made, slot_node, slot_of_file
 from tests.e2e.model import Instance, see
 from tests.soak.devices import Part, parts
 from tests.soak.figures import looked_into
+from tests.soak.leases import KEY, POOL, TEXTS, see_leases
 from tests.support.lab.api import Json
 from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon
@@ -37,7 +40,7 @@ _DEADLINE: Final = 90.0
 _LINKS: Final = Path("/dev/hotplugd")
 # What may be there of other tests: a lock, a note of what is put in, a link or the mark of one.
 _KNOWN: Final = re.compile(
-    r"\.(lock-|(adding|links|new-adding|new-links)-\w{16}-)\w{16}|[cb]-\d+-\d+-(\w{8}|boot)-i?\d+(\.r|\.node|\.made)?",
+    r"\.pools|\.(lock-|(adding|links|new-adding|new-links)-\w{16}-)\w{16}|[cb]-\d+-\d+-(\w{8}|boot)-i?\d+(\.r|\.node|\.made)?",
     re.ASCII,
 )
 
@@ -89,10 +92,17 @@ class Scene:
         self._undo.close()
 
     def create(self, name: str) -> None:
-        """A new container that runs."""
-        self.containers[name] = self.server.launch(name, start=False)
+        """A new container that runs, and asks for a device of the pool."""
+        claim = {KEY: TEXTS[1]}
+        self.containers[name] = self.server.launch(name, config=claim, start=False)
         patiently(self.containers[name].start)
-        self.model[name] = Instance(running=True)
+        self.model[name] = Instance(running=True, config=claim)
+
+    def delete_all(self) -> None:
+        """No container is left."""
+        for name in sorted(self.containers):
+            patiently(self.containers.pop(name).delete)
+            del self.model[name]
 
     def home(self, part: Part) -> Container | None:
         """The container that this device is for, if it runs."""
@@ -152,29 +162,84 @@ class Scene:
             self.waited_for = str(error)
             raise
 
+    def see_nothing_left(self) -> None:
+        """See that no lease is left, and nothing kept of one, once no device and no container is there."""
+        assert self._leases() == {}
+        kept = json.loads(self.daemon.state.read_text())["leases"] if self.daemon.state.exists() else {}
+        assert not any(kept.get(key) for key in ("away", "order", "quarantines")), kept
+        folder = self.server.data / "devices"
+        assert not any(folder.glob("*/unix.*")), f"{folder} has {sorted(folder.glob('*/unix.*'))}"
+
     def _right(self) -> bool:
         self._see_links()
         assert not ended(self.daemon.pid), "hotplugd has ended by itself"
+        status = self.daemon.status()
+        attachments = cast("list[dict[str, object]]", status["attachments"])
+        self._learn_what_is_leased(attachments)
         for name, container in self.containers.items():
             self._learn_what_is_forgotten(name)
             nodes, interfaces = self._wanted(name)
-            see(container, self.model[name], nodes, self.majors, interfaces)
+            see(container, self._with_view(name), nodes, self.majors, interfaces)
             self._see_files(container)
         held, running = looked_into(self.daemon.pid), sum(each.running for each in self.model.values())
         assert held <= running, f"hotplugd looks into {held} containers, and {running} run"
-        status = self.daemon.status()
-        for each in cast("list[dict[str, object]]", status["attachments"]):
+        for each in attachments:
             running = self.model[str(each["instance"])].running
             assert each["verified"] is (True if running else None), each
         # People did change the same entry again and again, by that die.
         known = (
             "changed again and again",
             *(f"no instance '{each}'" for each in NAMES if each not in self.model),
+            "claim 'phone' cannot be met",
         )
         for problem in cast("list[dict[str, str]]", status["problems"]):
             assert any(each in problem["message"] for each in known), problem
-        assert status["pending"] == []
+        assert status["pending"] == [], f"{status['pending']} {status['holds']}"
+        self._see_leases()
         return True
+
+    # --- leases -----------------------------------------------------------------------------------------
+
+    def _learn_what_is_leased(self, attachments: Collection[Mapping[str, object]]) -> None:
+        """Which of those that ask for devices of the pool gets which one is hotplugd's to decide."""
+        given = {
+            str(each["device"]).removeprefix("/dev/"): str(each["instance"])
+            for each in attachments
+            if str(each["rule"]).startswith(f"{POOL}-")
+        }
+        for part in self.parts:
+            part.leased = given.get(part.spare, "")
+
+    def _see_leases(self) -> None:
+        """Leases are right by themselves, and whoever has one has the device."""
+        leases, there = self._leases(), {each.spare for each in self.parts if each.spare and each.plugged}
+        asks = {name: TEXTS.index(each.config[KEY]) for name, each in self.model.items() if each.running}
+        see_leases(leases, asks, there)
+        given = {each.spare: each.leased for each in self.parts if each.leased}
+        assert {each: name for each, name in leases.items() if each in there} == given
+
+    def _leases(self) -> dict[str, str]:
+        """The container of each device that is leased, by the kernel's name of the device."""
+        answer = self.daemon.ask("lease", "list", "--json")
+        assert answer.returncode == 0, answer.stderr
+        leases = cast("list[dict[str, str]]", json.loads(answer.stdout)["leases"])
+        assert all(each["state"] == "leased" for each in leases), leases
+        found = {each["identity"].removeprefix("kernel:"): each["instance"] for each in leases}
+        assert len(found) == len(leases), f"a device is leased twice: {leases}"
+        return found
+
+    def _with_view(self, name: str) -> Instance:
+        """The model, and with it what hotplugd says of leases in the container's configuration, if that is
+        so.
+        """
+        own = sorted(each.spare for each in self.parts if each.leased == name)
+        text = cast("Mapping[str, str]", self.containers[name].config["config"]).get(LEASES)
+        said = sorted(each["identity"].removeprefix("kernel:") for each in json.loads(text or "[]"))
+        assert said == own, f"{name} says that it has {said}, and has {own}"
+        model = self.model[name]
+        return model if text is None else replace(model, config={**model.config, LEASES: text})
+
+    # --- the server and /dev ----------------------------------------------------------------------------
 
     def _learn_what_is_forgotten(self, name: str) -> None:
         """Of two updates that overlap LXD 5.0.2 forgets one, which it answered with 200: somebody's edit is
@@ -186,7 +251,9 @@ class Scene:
         settings, entries = cast("Json", found["config"]), cast("Json", found["devices"])
         now = Instance(
             running=model.running,
-            config={key: str(text) for key, text in settings.items() if key.startswith("user.")},
+            config={
+                key: str(text) for key, text in settings.items() if key.startswith("user.") and key != LEASES
+            },
             foreign={
                 key: cast("dict[str, str]", each)
                 for key, each in entries.items()
@@ -229,7 +296,8 @@ class Scene:
     # --- rules, and the same without hotplugd's code ----------------------------------------------------
 
     def _rules(self) -> str:
-        return "\n".join(["rules:", *(line for each in self.parts for line in each.rules())]) + "\n"
+        pools = f"pools: {{{POOL}: {{instances: 'soak-*', keep: 60m}}}}"
+        return "\n".join([pools, "rules:", *(line for each in self.parts for line in each.rules())]) + "\n"
 
     def _wanted(self, name: str) -> tuple[Mapping[str, set[str]], set[str]]:
         """What the container of this name should have: numbers of nodes by path, and interfaces."""

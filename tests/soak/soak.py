@@ -80,6 +80,10 @@ class Soak:
         for each in self._scene.parts:
             each.unplug()
         self._scene.see_rest(self._people.follow)
+        self._say("delete everything")
+        self._scene.delete_all()
+        self._scene.see_rest(self._people.follow)
+        self._scene.see_nothing_left()
         self._scene.crash()
 
     # --- devices ----------------------------------------------------------------------------------------
