@@ -6,6 +6,7 @@ with the project is kept in the user's cache folder, by a key of what it was mad
 
 from __future__ import annotations
 
+import fcntl
 import lzma
 import shutil
 import subprocess
@@ -214,12 +215,15 @@ def _project(base: Path, folder: Path, packages: Mapping[str, Path]) -> Path:
     layer, work, whole = (folder / name for name in ("layer", "work", "whole"))
     for each in (layer, work, whole):
         each.mkdir(mode=0o755)
-    # setuptools puts what it finds there into the wheel, files that are no more among it.
-    shutil.rmtree(PROJECT / "build" / "lib", ignore_errors=True)
-    run(
-        sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--no-build-isolation", f"--wheel-dir={folder}", PROJECT,
-    )  # fmt: skip
+    with (PROJECT / "pyproject.toml").open("rb") as project:
+        # Groups that begin at once build in one folder. The lock ends with the file.
+        fcntl.flock(project, fcntl.LOCK_EX)
+        # setuptools puts what it finds there into the wheel, files that are no more among it.
+        shutil.rmtree(PROJECT / "build" / "lib", ignore_errors=True)
+        run(
+            sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
+            "--no-build-isolation", f"--wheel-dir={folder}", PROJECT,
+        )  # fmt: skip
     wheel = next(folder.glob("*.whl"))
     # In a mount namespace of its own, which takes the mount with it whatever happens.
     script = (

@@ -9,6 +9,7 @@ to tell the number of the process and, later, its exit code, each on a line of i
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -218,5 +219,7 @@ def _command(message: bytes, out: int, error: int, told: int) -> None:
         cli.main()
     except SystemExit as ended:
         sys.stdout.flush()
+        # The last events of a command are written then.
+        atexit._run_exitfuncs()
         # Without taking apart, module by module, what only this has imported.
         os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
