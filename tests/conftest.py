@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from compileall import compile_dir
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
@@ -19,6 +19,7 @@ from tests.support.lab.container import Container
 from tests.support.lab.daemon import Daemon, command
 from tests.support.lab.forked import Quick
 from tests.support.lab.kernel import Console, Veth, Zram
+from tests.support.lab.pools import pools_are_nobodys
 from tests.support.lab.server import Server
 from tests.support.lab.stop import clean_up_when_told_to_end
 from tests.support.lab.udevd import udevd as real_udevd
@@ -65,11 +66,15 @@ def _is_alone(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test marked `alone` has the machine to itself, where several processes run tests.
+    """A test marked `alone` has the machine to itself, where several processes run tests, and one marked
+    `pools` the pools of the host.
 
     Around pytest-timeout's: waiting for another test is not a test's own time.
     """
-    with in_turn("machine", 0, alone=_is_alone(item)):
+    alone, pools = _is_alone(item), item.get_closest_marker("pools") is not None
+    with in_turn("machine", 0, alone=alone), in_turn("pools", 0, alone=True) if pools else nullcontext():
+        if alone or pools:
+            pools_are_nobodys()
         return (yield)
 
 

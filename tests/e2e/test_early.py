@@ -6,12 +6,16 @@ its database.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.support.lab.container import Container
 from tests.support.lab.udevd import SLOTS
 from tests.support.lab.uevents import listening
 from tests.support.lab.usb import Phone, Plugged, Usb
 from tests.support.lab.wait import eventually, steadily
+
+pytestmark = pytest.mark.pools
 
 RULES = """
 rules:

@@ -19,6 +19,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
 
+pytestmark = pytest.mark.pools
+
 PATH = "/root/.android/adbkey"
 FILE = PoolFile("", PATH, 1000, 1001, "0640")
 

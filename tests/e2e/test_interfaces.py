@@ -149,6 +149,11 @@ def test_another_rule_takes_it_from_one_instance_to_the_other(
     eventually(lambda: verified(running) == [True])
 
 
+def _log(running: Daemon) -> list[str]:
+    """What is told, but for udev's rules, which are written whenever a busy machine comes to it."""
+    return [line for line in running.log().splitlines() if '"leave-alone.written"' not in line]
+
+
 def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_not_tried_for_ever(
     container: Container, veth: Veth, daemon: StartDaemon
 ) -> None:
@@ -160,8 +165,8 @@ def test_one_that_is_pulled_while_it_is_inside_is_a_problem_with_a_remedy_and_no
     eventually(lambda: f"stop {container} by force" in str(running.status()["problems"]))
     # It is written down a moment after it is known.
     eventually(lambda: f"stop {container} by force" in running.log())
-    said = running.log()
-    steadily(lambda: running.log() == said, 3)
+    said = _log(running)
+    steadily(lambda: _log(running) == said, 3)
     container.stop()
     eventually(lambda: not ours(container))
     eventually(lambda: starts(container))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from hotplugd.model.claim_texts import CLAIM, LEASES
 from tests.conftest import StartDaemon
 from tests.e2e.test_pools import Launch, claiming, had, pool, rules
@@ -15,6 +17,8 @@ from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console
 from tests.support.lab.patience import patiently
 from tests.support.lab.wait import eventually, steadily
+
+pytestmark = pytest.mark.pools
 
 Consoles = Callable[[int], list[Console]]
 KEEP = ", keep: 5m"

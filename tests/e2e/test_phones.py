@@ -15,6 +15,8 @@ from tests.support.lab.daemon import Daemon
 from tests.support.lab.usb import FASTBOOT, SERIAL, Phone, Plugged, Usb
 from tests.support.lab.wait import eventually, steadily
 
+pytestmark = pytest.mark.pools
+
 
 def there(container: Container, phone: Plugged) -> bool:
     seen = container.look(phone.node)

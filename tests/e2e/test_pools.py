@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from hotplugd.host.pool_lock import POOL_LOCK
 from hotplugd.model.claim_texts import CLAIM
 from tests.conftest import StartDaemon
@@ -18,6 +20,8 @@ from tests.support.lab.kernel import Console
 from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually, steadily
+
+pytestmark = pytest.mark.pools
 
 Launch = Callable[..., Container]
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import StartDaemon
 from tests.e2e.test_pools import claiming, had, pool, rules, told
 from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console
 from tests.support.lab.wait import eventually
+
+pytestmark = pytest.mark.pools
 
 Launch = Callable[..., Container]
 # A busy machine takes seconds for each command inside, and two have to end.

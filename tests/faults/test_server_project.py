@@ -18,6 +18,8 @@ from tests.support.lab.server import Server
 from tests.support.lab.tenant import project
 from tests.support.lab.wait import eventually
 
+pytestmark = pytest.mark.pools
+
 _RULES = """
 pools: {{farm: {{instances: '*', project: lab, keep: 10m}}}}
 rules: [{{name: phones, match: {{subsystem: vc, kernel: '{names}'}}, attach: {{pool: farm}}}}]

@@ -18,6 +18,8 @@ from tests.support.lab.daemon import Daemon
 from tests.support.lab.usb import Phone, Usb
 from tests.support.lab.wait import eventually
 
+pytestmark = pytest.mark.pools
+
 _PAGE = "docs/how-to/last-night.md"
 _ROW = re.compile(r"\| ([^|]+\?) \| `hotplugd ([^`]+)` \|")
 _PHONE = "R5CT10ABCDE"

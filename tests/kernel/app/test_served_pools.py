@@ -18,6 +18,8 @@ from tests.support.devices import ruleset
 from tests.support.virtual import in_virtual_time, later, now
 from tests.unit.reconcile.test_leases import rules
 
+pytestmark = pytest.mark.pools
+
 
 @dataclass
 class Leased:

@@ -11,7 +11,7 @@ from typing import Final, Self
 _LOCK: Final = struct.Struct("hhqqi4x")  # struct flock of fcntl(2)
 # Nobody else locks bytes of it, it is the same file in all mount namespaces, and nothing of a lock is left.
 _FILE: Final = "/dev/null"
-_KINDS: Final = ("tty", "veth", "usb", "machine", "udevd")
+_KINDS: Final = ("tty", "veth", "usb", "machine", "udevd", "pools")
 _RANGE: Final = 1 << 16
 
 
