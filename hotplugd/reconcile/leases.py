@@ -319,14 +319,9 @@ class Leases:
             found.append(Problem("", "", f"{name}: {message}", instance=str(name)))
         return found
 
-    @property
-    def _serves(self) -> bool:
-        """Whether there are pools, and this hotplugd leases their devices."""
-        return self.leasing.rules.leases and bool(self.leasing.rules.pools)
-
     def _silent(self) -> frozenset[InstanceName]:
         """The instances of which the server never said what they have, where that is a matter of pools."""
-        if not self._serves:
+        if not self.leasing.rules.serves_pools:
             return frozenset()
         return frozenset(name for name, worker in self._workers.items() if self._is_silent(worker))
 
@@ -336,7 +331,8 @@ class Leases:
 
     def _is_to_tell(self, worker: Worker) -> bool:
         """Whether there is a problem that no lease is about, and that was not told of, or is over."""
-        is_told, is_silent = worker.name in self._told_of_silent, self._serves and self._is_silent(worker)
+        is_told = worker.name in self._told_of_silent
+        is_silent = self.leasing.rules.serves_pools and self._is_silent(worker)
         return is_told != is_silent or self._files.problems() != self._told_of_files
 
     def _fields(self, key: str, lease: Lease) -> Fields:

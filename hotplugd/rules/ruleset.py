@@ -227,6 +227,11 @@ class RuleSet:
         return replace(self, leases=False)
 
     @property
+    def serves_pools(self) -> bool:
+        """Whether there are pools, and their devices are leased."""
+        return bool(self.pools) and self.leases
+
+    @property
     def keys(self) -> tuple[MatchKey, ...]:
         """The registry with the locations that these hubs give devices."""
         return keys_with(self.hubs)

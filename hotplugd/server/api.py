@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from secrets import token_hex
 from typing import Any, Final
@@ -154,25 +153,18 @@ class Api:
         """
         if known is None or not starts_from(known, put, remove):
             return None
-        begun = partial(self._begin, name, put, remove, sealed, known, leases)
+
+        def send() -> Begun | None:
+            update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
+            if update is None:
+                return None
+            endpoint = self._tree.instances[name.name]
+            return self._connection.begin(endpoint, update.method, **update.request)
+
         try:
-            return self._connection.guarded(begun)
+            return self._connection.guarded(send)
         except ServerError:
             return None
-
-    def _begin(
-        self,
-        name: InstanceName,
-        put: Sequence[Entry],
-        remove: Sequence[str],
-        sealed: Instance | None,
-        known: Revision,
-        leases: str | None,
-    ) -> Begun | None:
-        update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
-        if update is None:
-            return None
-        return self._connection.begin(self._tree.instances[name.name], update.method, **update.request)
 
     def clear(self, name: InstanceName, left: Sequence[Entry]) -> None:
         """Have the server take away what it left of these entries: by a crash, or another's update.

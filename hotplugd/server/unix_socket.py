@@ -59,7 +59,6 @@ class _Pool(HTTPConnectionPool):
         super().__init__("localhost", maxsize=most)
         self._path = path
         self._longest = longest
-
         # The connection by which the thread's next request was sent already.
         self.begun = threading.local()
 
