@@ -102,6 +102,17 @@ class OrphanRecords:
         if before != self._noted():
             self.write()
 
+    def settle(self, entries: Iterable[Entry]) -> None:
+        """Take note that nothing is left of these, unless something was asked about them or seen meanwhile."""
+        before = self._noted()
+        for entry in entries:
+            record = self.by_name.get(entry.name)
+            if record is not None and record.entry is entry and not (record.sent or record.seen):
+                record.unsure = False
+        self.tidy()
+        if before != self._noted():
+            self.write()
+
     def tidy(self) -> None:
         """Drop the records that are over."""
         for name, record in list(self.by_name.items()):

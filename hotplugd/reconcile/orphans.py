@@ -33,7 +33,8 @@ class Orphans:
     """The orphaned nodes of one instance. Times are the event loop's, in seconds.
 
     records  what is known of entries that it does not have, or may not have
-    unseen   those that it lost by no request of ours, and whose nodes the last look has not seen
+    unseen   those whose nodes the last look has not seen, and of which the server may have files: it lost
+             them by no request of ours, or did not take away what is left of them
     """
 
     def __init__(self, name: InstanceName, journal: EntryJournal) -> None:
@@ -149,15 +150,16 @@ class Orphans:
         new = [orphan for path, orphan in there.items() if before.get(path) != orphan]
         gone = {orphan.change.entry.name for path, orphan in sought.items() if path not in there}
         still = [orphan.change.entry for orphan in new if not orphan.cleared]
-        known = (self.records.by_name.get(name) for name in gone)
-        self.unseen = tuple(record.entry for record in known if record is not None and record.lost)
+        known = [self.records.by_name[name] for name in gone if name in self.records.by_name]
+        self.unseen = tuple(record.entry for record in known if record.lost or record.unsure)
         self.records.end_search({*gone, *(entry.name for entry in still)})
-        # An entry that had two places may have its node at the other one.
-        gone -= {orphan.change.entry.name for orphan in there.values()}
-        if any(self.records.by_name[name].unsure for name in gone if name in self.records.by_name):
-            self.records.forget(gone)
         self.doubt(still)
         return new
+
+    def kept(self, unseen: Collection[Entry], names: Container[str]) -> None:
+        """Of entries whose nodes a look has not seen the server has files of those with these names alone."""
+        self.doubt(entry for entry in unseen if entry.name in names)
+        self.records.settle(entry for entry in unseen if entry.name not in names)
 
     # --- what the server is asked to take away ----------------------------------------------------------
 

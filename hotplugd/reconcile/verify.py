@@ -146,7 +146,7 @@ class Verifier:
                 self._log.left_behind(orphan)
             if unseen := self._orphans.unseen:
                 kept = await self._ports.seals.kept(self._name, [each.name for each in unseen])
-                self._orphans.doubt(each for each in unseen if each.name in kept)
+                self._orphans.kept(unseen, kept)
 
     def _recorded(self) -> None:
         """Records are inside, or are gone: those inside may be told of devices now."""

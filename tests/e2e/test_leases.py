@@ -12,7 +12,7 @@ import pytest
 
 from hotplugd.model.claim_texts import CLAIM, LEASES
 from tests.conftest import StartDaemon
-from tests.e2e.test_pools import Launch, claiming, had, pool, rules
+from tests.e2e.test_pools import Launch, claiming, had, pool, rules, unmet
 from tests.support.lab.container import Container
 from tests.support.lab.kernel import Console
 from tests.support.lab.patience import patiently
@@ -155,6 +155,7 @@ def test_what_people_ask_for_is_done_and_told(
     first = launch(config=claiming())
     eventually(lambda: had(first, [phone]) == [phone.number])
     second = launch(config=claiming())
+    eventually(lambda: [who for who, _, _ in unmet(farm)] == [str(second)])
     done = farm.ask("lease", "release", phone.node)
     assert (done.returncode, done.stdout.strip()) == (
         0,

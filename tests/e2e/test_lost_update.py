@@ -210,7 +210,8 @@ def test_what_was_forgotten_while_nobody_ran_and_goes_elsewhere_is_right_after_a
         running.write_rules(rules((console, container), path="/dev/other"))
         running.start()
         eventually(lambda: "restarting the instance takes it away" in str(running.status()["problems"]))
-        # The server refuses it while the daemon tries again.
-        patiently(container.restart)
+        # The server refuses either while the daemon tries again.
+        patiently(container.stop)
+        patiently(container.start)
         eventually(lambda: is_inside(container, console, "/dev/other") and not container.look(_PLACE))
         eventually(lambda: is_calm(running) and len(ours(container)) == 1)

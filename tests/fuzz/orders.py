@@ -79,8 +79,8 @@ async def _on_a_farm(feed: Feed) -> None:
     bench.applied = lambda _: once_each(bench)
     session: Any = SimpleNamespace(
         reconciler=bench.reconciler, rules=_RULES, set_overrides=bench.reconciler.set_overrides,
-        connected=True, instance=bench.get, used=bench.in_use, held=list, problems=list,
-        host=SimpleNamespace(usb=_Usb()),
+        connected=True, instance=bench.get, held=list, problems=list,
+        host=SimpleNamespace(usb=_Usb(), in_use=bench.in_use),
     )  # fmt: skip
     log, here = bench.reconciler._ports.log, _Here()
     by_hand = ByHand(log, lambda: session)

@@ -40,10 +40,15 @@ def answers(ask: Callable[[], T]) -> Iterator[T]:
     before = len(os.listdir("/proc/self/fd"))
     for free in range(_ENOUGH + 1):
         answered: list[T] = []
-        with no_more_descriptors(but=free), suppress(OSError):
-            answered.append(ask())
+        failed: OSError | None = None
+        try:
+            with no_more_descriptors(but=free):
+                answered.append(ask())
+        except OSError as error:
+            failed = error
         assert len(os.listdir("/proc/self/fd")) == before
-        assert answered or free < _ENOUGH
+        if failed is not None and free == _ENOUGH:
+            raise AssertionError(f"with {free} free descriptors") from failed
         yield from answered
 
 

@@ -95,8 +95,14 @@ AT_TWO_PLACES: list[Step] = [
     (_pull, ONE, 0.0),
 ]  # fmt: skip
 
+# Root inside unmounts what the server would not take away yet, and the server's file stays.
+UNMOUNTED: list[Step] = [
+    (_forget, ONE, 0.05), (_refuse, ONE, 0.3), (_unmount, ONE, 3.0), (_alone, TWO, 3.0),
+]  # fmt: skip
+
 
 @example(AT_TWO_PLACES, 0.0, 0.0)
+@example(UNMOUNTED, 0.0, 0.3)
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STEPS, max_size=9), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 0.05, 0.3]))
 def test_whatever_is_forgotten_the_inside_is_right_in_the_end(
