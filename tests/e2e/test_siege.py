@@ -25,7 +25,7 @@ pytestmark = pytest.mark.alone
 
 _NOBODY = 65534
 _PLACES = 64  # control.py, _OF_ROOT
-_KEPT = 4  # connections to the server, kept for the next request
+_KEPT = 16  # connections to the server, kept for the next request: as many as were had at a time
 _MIB = 1 << 20
 # Opens many connections, says so, and holds them until its input ends.
 _MANY = """

@@ -20,7 +20,7 @@ from hotplugd.host.pool_lock import POOL_LOCK
 from tests.support.lab import image
 from tests.support.lab.api import Api, ServerError, metadata_of
 from tests.support.lab.container import Container
-from tests.support.lab.wait import ended, eventually
+from tests.support.lab.wait import NotInTime, ended, eventually
 
 _names = count(1)
 
@@ -154,7 +154,10 @@ class Server(Manager):
                 return True
             return False
 
-        eventually(ready, deadline, pause=0.02)
+        try:
+            eventually(ready, deadline, pause=0.02)
+        except NotInTime as error:
+            raise NotInTime(f"{error}; the server's log ends with\n{self.tail()}") from None
 
     def stop(self) -> None:
         """End the server in an orderly way; containers go on running."""
