@@ -203,8 +203,8 @@ class Events:
         running = self._running()
         first = pick % (len(running) or 1)
         for job in running[first:] + running[:first]:
-            self.diary.say(f"edit {job}")
             if self._world.edit(job, pick):
+                self.diary.say(f"edited {job}")
                 self.rest()
                 return True
         return False
