@@ -27,9 +27,9 @@ class Day(Events):
         super().__init__(world, state)
         every: tuple[Callable[[int], bool], ...] = (
             self.plug, self.create, self.plug, self.create, self.edit, self.pull, self.stop_or_start,
-            self.claim, self.restart, self.copy, self.power_cycle, self.snapshot, self.release, self.move, self.drain,
-            self.kill, self.switch, self.flap, self.restore, self.delete, self.uncordon, self.restart_server,
-            self.kill_server, self.withdraw, self.authorise,
+            self.claim, self.restart, self.copy, self.power_cycle, self.snapshot, self.release, self.move,
+            self.drain, self.kill, self.switch, self.flap, self.restore, self.delete, self.uncordon,
+            self.restart_server, self.kill_server, self.withdraw, self.authorise,
         )  # fmt: skip
         # Whether nothing has happened since all was right.
         self._is_quiet = False
