@@ -103,7 +103,7 @@ class OrphanRecords:
             self.write()
 
     def settle(self, entries: Iterable[Entry]) -> None:
-        """Take note that nothing is left of these, unless something was asked about them or seen meanwhile."""
+        """Take note that nothing is left of these, but for what was sent or seen meanwhile."""
         before = self._noted()
         for entry in entries:
             record = self.by_name.get(entry.name)
