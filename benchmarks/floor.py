@@ -1,14 +1,18 @@
 """The floor: a bare pyudev listener that knows beforehand what it will send.
 
-    python benchmarks/floor.py SOCKET WHICH=INSTANCE …
+    python benchmarks/floor.py SOCKET [--links=FOLDER] WHICH=INSTANCE …
 
 At an `add` it sends one ready-made PATCH over a connection that is open; at a `remove` it does what no PATCH
 can: GET, PUT without the entry, and the wait for the server. WHICH is the kernel's name of a device, or the
 serial number of one whose name is not known beforehand.
+
+LXD watches the path that an entry names, and takes the node out itself once that is gone. With `--links` the
+entries name links in FOLDER instead, which stay: then it is the request that takes the node out.
 """
 
 import http.client
 import json
+import os
 import socket
 import sys
 
@@ -33,10 +37,17 @@ def ask(method: str, url: str, body: bytes = b"", etag: str = "") -> tuple[dict[
 ready: dict[str, tuple[str, bytes]] = {}
 # Udev tells no serial number of a device that went.
 names: dict[str, str] = {}
+links = ""
 for word in sys.argv[2:]:
     which, instance = word.split("=")
-    node = f"/dev/{which}"
-    entry = {"type": "unix-char", "source": node, "path": node, "required": "false"}
+    if which == "--links":
+        links = instance
+        continue
+    source = node = f"/dev/{which}"
+    if links:
+        source = f"{links}/{which}"
+        os.symlink(node, source)
+    entry = {"type": "unix-char", "source": source, "path": node, "required": "false"}
     ready[which] = (f"/1.0/instances/{instance}", json.dumps({"devices": {which: entry}}).encode())
 
 # LXD accepts no other connection for as long as a new one has said nothing.

@@ -1,16 +1,19 @@
 """One device at a time: from plug to its node inside, and from unplug until it is gone, beside the floor.
 
-The floor and hotplugd run at the same time, each with a console of its own for each container, and take turns
-plug by plug: what disturbs one disturbs the other.
+The floor, the same with entries that name links which stay, as hotplugd's do, and hotplugd run at the same
+time, each with a console of its own for each container, and take turns plug by plug: what disturbs one
+disturbs the others.
 """
 
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.figure import Figure
@@ -23,6 +26,7 @@ from tests.support.lab.script import Script
 from tests.support.lab.server import Server
 from tests.support.lab.udevd import udevd
 
+_WHO = ("hotplugd", "floor", "linked")
 _ROUNDS = 100
 _CONTAINERS = 4
 _DEADLINE = 10.0
@@ -42,23 +46,24 @@ def figures() -> list[Figure]:
     """What hotplugd adds to what has to be done in any case."""
     with udevd(), Server() as server:
         found = compare(server)
-    ours, floor = found["hotplugd"], found["floor"]
+    ours, floor, linked = found["hotplugd"], found["floor"], found["linked"]
     plugged = "bare udev listener, one ready-made PATCH"
     pulled = "bare udev listener, GET + PUT + wait"
     return [
         _figure("plug to node inside, median of 100", plugged, 1.03, median, ours.add, floor.add),
         _figure("plug to node inside, p95 of 100", plugged, 1.20, p95, ours.add, floor.add),
         _figure("unplug to gone, median of 100", pulled, 1.05, median, ours.remove, floor.remove),
+        _figure("the same", f"{pulled}; links that stay", 1.05, median, ours.remove, linked.remove),
     ]
 
 
 def compare(server: Server, rounds: int = _ROUNDS) -> dict[str, Times]:
-    """The times of `floor` and of `hotplugd`, `rounds` of each."""
+    """The times of `floor`, of `linked`, whose entries name links, and of `hotplugd`: `rounds` of each."""
     with ExitStack() as undo:
         containers = [server.launch() for _ in range(_CONTAINERS)]
         for home in containers:
             undo.callback(home.delete)
-        consoles: dict[str, list[Console]] = {"floor": [], "hotplugd": []}
+        consoles: dict[str, list[Console]] = {each: [] for each in _WHO}
         for each in consoles.values():
             for _ in containers:
                 each.append(Console())
@@ -72,6 +77,8 @@ def compare(server: Server, rounds: int = _ROUNDS) -> dict[str, Times]:
         }
         undo.enter_context(Daemon(server.socket, rules(places["hotplugd"])))
         undo.enter_context(Script(server.socket, places["floor"], name="floor"))
+        links = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="hpb-")))
+        undo.enter_context(Script(server.socket, places["linked"], name="floor", links=links))
         watches = [undo.enter_context(Watch([each])) for each in containers]
         found = {who: Times() for who in consoles}
         for number in range(rounds):
@@ -109,10 +116,10 @@ def _figure(
 
 
 def _home(who: str, number: int) -> int:
-    """The container of the console with this number. Never the same for both at a time: the server refuses
+    """The container of the console with this number. Never the same for two at a time: the server refuses
     an update of an instance while it carries out another's.
     """
-    return (number + (who == "floor") * _CONTAINERS // 2) % _CONTAINERS
+    return (number + _WHO.index(who)) % _CONTAINERS
 
 
 def _once(console: Console, container: Container, watch: Watch, times: Times) -> None:

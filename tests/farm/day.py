@@ -51,7 +51,13 @@ class Day(Events):
             raise
 
     def end(self) -> None:
-        """Everything is pulled and deleted."""
+        """The power fails in the room, and comes back; then everything is pulled and deleted."""
+        there = [name for name in self._there() if self._is_calm(name)]
+        for name in there:
+            self._pull(name)
+        for name in there:
+            self._plug(name)
+        self.rest()
         for job in sorted(self.model.jobs):
             self.diary.say(f"delete {job}")
             self._world.delete(job)

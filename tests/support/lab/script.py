@@ -17,6 +17,7 @@ class Script:
 
     places  the instance of each device, by its serial number, or by the kernel's name of one without
     name    which of them: `script`, which people write in an afternoon, or `floor`
+    links   a folder: the floor's entries name links in there
     """
 
     def __init__(
@@ -25,8 +26,10 @@ class Script:
         places: Mapping[str, str],
         environment: Mapping[str, str] | None = None,
         name: str = "script",
+        links: Path | None = None,
     ) -> None:
-        words = [f"{name}={instance}" for name, instance in places.items()]
+        options = [] if links is None else [f"--links={links}"]
+        words = [*options, *(f"{name}={instance}" for name, instance in places.items())]
         self.process = subprocess.Popen(
             [sys.executable, str(_PROGRAMS / f"{name}.py"), str(server), *words], env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
