@@ -49,9 +49,11 @@ _MOST_INSTANCES: Final = 20_000
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
 
-# No device has this number (Linux: overlayfs makes such nodes for what was deleted).
+# No device has this number: the kernel gives drivers major numbers from 1 on (block/genhd.c, fs/char_dev.c).
+# Not 0:0, the mark of what was deleted: where the server's folder is on overlayfs it could not make that node
+# (fs/overlayfs/dir.c, ovl_mknod).
 _NO_DEVICE: Final = {
-    "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "0", "mode": "0000", "required": "true",
+    "source": f"{SLOTS}/.nowhere", "major": "0", "minor": "1", "mode": "0000", "required": "true",
 }  # fmt: skip
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from signal import Signals
 
 import pytest
@@ -87,6 +89,45 @@ def test_what_is_still_wanted_is_put_in_again(server: Server, container: Contain
         eventually(lambda: is_right(running, container, console))
         console.unplug()
         eventually(lambda: not container.look(_PLACE) and not ours(container))
+
+
+@pytest.fixture
+def on_overlay(root: None, udevd: None) -> Iterator[Server]:
+    """A server whose folder is on overlayfs, as on a host that keeps nothing."""
+    with tempfile.TemporaryDirectory(prefix="hpl-", dir="/tmp") as name:
+        folder = Path(name)
+        # The root of an unprivileged container passes through.
+        folder.chmod(0o711)
+        parts = {each: folder / each for each in ("lowerdir", "upperdir", "workdir", "merged")}
+        for each in parts.values():
+            each.mkdir()
+        merged = parts.pop("merged")
+        options = ",".join(f"{each}={path}" for each, path in parts.items())
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], check=True)
+        try:
+            with Server(Path(tempfile.mkdtemp(dir=merged))) as server:
+                yield server
+        finally:
+            subprocess.run(["umount", "--lazy", merged], check=True)
+
+
+@pytest.mark.parametrize("path", [_PLACE, "/dev/other"])
+def test_it_is_put_in_again_where_the_servers_folder_is_an_overlay(
+    on_overlay: Server, console: Console, path: str
+) -> None:
+    container = on_overlay.launch()
+    console.plug()
+    with Daemon(on_overlay.socket, rules((console, container))) as running:
+        eventually(lambda: is_right(running, container, console))
+        running.send(Signals.SIGSTOP)
+        overlap(on_overlay, container)
+        running.write_rules(rules((console, container), path=path))
+        eventually(lambda: has_unread(running))
+        running.send(Signals.SIGHUP)
+        running.send(Signals.SIGCONT)
+        eventually(lambda: is_inside(container, console, path) and is_calm(running))
+        assert len(ours(container)) == len(files(on_overlay, container)) == 1
+    container.delete()
 
 
 def test_a_disk_is_put_in_again(server: Server, container: Container, zram: Zram) -> None:

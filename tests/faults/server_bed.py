@@ -121,8 +121,12 @@ class Bed:
 
     def settled(self, deadline: float = 12.0) -> None:
         """Wait until nothing is left to do or to be told of."""
-        eventually(lambda: not (status := self.status())["problems"] and not status["pending"], deadline)
-        eventually(lambda: self.connected, deadline)
+
+        def settled() -> bool:
+            assert self.told() == "([], [])", self.told()
+            return self.connected
+
+        eventually(settled, deadline)
 
     def launch_again(self) -> None:
         """Instances anew, of the names of those that the faults are about."""
