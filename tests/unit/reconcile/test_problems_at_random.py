@@ -67,7 +67,7 @@ def begun(world: World) -> list[Any]:
         if each["event"] in ENDS:
             found.append(each)
         elif each["event"] == OVER:
-            keys = ("device", "instance", "entry", "action", "path", "reason")
+            keys = ("device", "slot", "instance", "entry", "action", "path", "reason")
             (ended, *twice) = [other for other in found if all(other.get(k) == each.get(k) for k in keys)]
             assert twice == []
             found.remove(ended)
