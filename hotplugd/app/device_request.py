@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from hotplugd.model.text import plain, quoted
+
 _LONGEST_REASON: Final = 200
 _LONGEST: Final = 4096  # PATH_MAX: a node or a path in sysfs is the longest that may be meant
 
@@ -55,6 +57,9 @@ class DeviceRequest:
         if not told["device"] and not everything:
             raise ValueError("expected `device`: a node, a serial number, a location, or a path in sysfs")
         see_short(*told.values())
+        for key in ("project", "instance"):
+            if plain(told[key]) != told[key]:
+                raise ValueError(f"expected the name of a server's {key}, and found '{quoted(told[key])}'")
         return cls(
             told["device"], told["real"] or told["device"], told["project"] or "default", told["instance"],
             everything, str(found.get("reason") or "")[:_LONGEST_REASON], found.get("yes") is True,

@@ -33,3 +33,9 @@ def test_a_word_is_bounded(parse: Callable[[str], object], key: str) -> None:
 def test_a_value_of_another_type_is_its_text(value: str) -> None:
     assert DeviceRequest.of(f'{{"device": {value}, "yes": {value}, "all": 1}}').everything is False
     assert _parsed(f'{{"device": {value}, "yes": 1}}').yes is False
+
+
+@pytest.mark.parametrize("key", ["project", "instance"])
+def test_a_name_that_cannot_be_shown_is_an_error(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"expected the name of a server's {key}, and found 'a\\x1b'"):
+        DeviceRequest.of(json.dumps({"device": "x", key: "a\x1b"}))
