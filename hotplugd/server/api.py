@@ -22,13 +22,13 @@ from dataclasses import replace
 from itertools import islice
 from secrets import token_hex
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import requests
 from pylxd.exceptions import LXDAPIException, NotFound
 
 from hotplugd.model.entry import MARK_INSTANCE, MARK_VERSION, SLOTS, VERSION, mark_for
-from hotplugd.model.ports import Gone, LeftBehind, Member, Refused, ServerError, Unreachable
+from hotplugd.model.ports import Busy, Gone, LeftBehind, Member, Refused, ServerError, Unreachable
 from hotplugd.model.text import plain
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.server import decode
@@ -48,6 +48,9 @@ _CHUNK: Final = 1 << 16
 _MOST_INSTANCES: Final = 20_000
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
+
+# What operations that start or stop an instance are called (LXD and Incus: db/operationtype).
+_CHANGES: Final = ("Starting", "Stopping", "Restarting")
 
 # No device has this number: the kernel gives drivers major numbers from 1 on (block/genhd.c, fs/char_dev.c).
 # Not 0:0, the mark of what was deleted: where the server's folder is on overlayfs it could not make that node
@@ -153,7 +156,7 @@ class Api:
         """Send what `apply` will ask for, and wait for nothing: for the event loop. None where that is not
         known yet, or nothing can be sent at once; `apply` says why, or sends it.
         """
-        if known is None or not starts_from(known, put, remove):
+        if known is None or not known.instance.running or not starts_from(known, put, remove):
             return None
 
         def send() -> Begun | None:
@@ -260,10 +263,30 @@ class Api:
         update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
         if update is None:
             return known
+        if not known.instance.running:
+            self._see_stopped(name)
         endpoint = self._tree.instances[name.name]
         send = endpoint.put if update.method == "PUT" else endpoint.patch
         self._finish(send(**update.request))
         return Revision(update.after)
+
+    def _see_stopped(self, name: InstanceName) -> None:
+        """See that the server neither starts nor stops an instance that does not run. Raises Busy.
+
+        A start goes by the entries that there were before it: what is taken out meanwhile is inside then,
+        without an entry. Between the two halves of a restart an update lets that fail, and the instance stays
+        stopped. (Measured on LXD 5.0.2; LXD: instance/drivers/driver_common.go, `restartCommon`.)
+        """
+        try:
+            answer = self._tree.operations.get(params={"recursion": 1, "project": name.project})
+        except LXDAPIException:
+            # The server does not tell us, and refuses what does not fit.
+            return
+        for each in answer.json()["metadata"].get("running") or ():
+            urls = (each.get("resources") or {}).get("instances") or ()
+            what = str(each.get("description"))
+            if what.startswith(_CHANGES) and name.name in {_named_by(str(url)) for url in urls}:
+                raise Busy(f"{name} does not run, and the server is at it: {short(what)}")
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""
@@ -288,6 +311,11 @@ class Api:
 def sharing(instance: Instance, other: Instance) -> Instance:
     """The instance, with the other's own where it inherits the same."""
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
+
+
+def _named_by(url: str) -> str:
+    """The name of the instance at a URL: `/1.0/instances/job-1?project=ci`."""
+    return unquote(urlsplit(url).path.rpartition("/")[2])
 
 
 def _where(scope: Mapping[str, str]) -> str:
