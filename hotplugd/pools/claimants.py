@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hotplugd.model import entry as entries
@@ -121,11 +121,11 @@ class PoolClaimants:
     def absent(self, now: Moment, *, only_late: bool = False) -> Iterator[Away]:
         """The leases that all entries of ours are left of, as if their devices were absent from now on."""
         names = self.late & self._known.keys() if only_late else self._known
-        for name in sorted(names, key=self._precedence):
-            for each in _own(self._known[name].instance):
-                if unit := each.config.get(entries.MARK_UNIT, ""):
-                    lease = Lease(name, each.config.get(entries.MARK_CLAIM, ""))
-                    yield Away(unit, each.config.get(entries.MARK_POOL, ""), lease, "", now)
+        found = ((name, each) for name in names for each in self._own(name))
+        for holder, each in self._newest_first(found):
+            if unit := each.config.get(entries.MARK_UNIT, ""):
+                lease = Lease(holder, each.config.get(entries.MARK_CLAIM, ""))
+                yield Away(unit, each.config.get(entries.MARK_POOL, ""), lease, "", now)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
@@ -223,17 +223,21 @@ class PoolClaimants:
                 yield Problem("", "", f"{name}: {problem}", instance=str(name), claim=problem.name)
 
     def entries(self, slots: Container[str], *, only_new: bool) -> list[tuple[InstanceName, Entry]]:
-        """The entries of ours for these slots, of all instances, or of the new ones: of those that run first,
-        then of the older.
+        """The entries of ours for these slots, of all instances, or of the new ones: as `_newest_first`
+        sorts them.
         """
-        found = [
-            (name, entry)
-            for name in (self.new if only_new else self._known)
-            if (known := self._known.get(name)) is not None
-            for entry in _own(known.instance)
-            if entries.slot_of(entry) in slots
-        ]
-        return sorted(found, key=lambda each: self._precedence(each[0]))
+        names = self.new & self._known.keys() if only_new else self._known
+        return self._newest_first(
+            (name, each) for name in names for each in self._own(name) if entries.slot_of(each) in slots
+        )
+
+    def _own(self, name: InstanceName) -> Iterator[Entry]:
+        return _own(self._known[name].instance)
+
+    def _newest_first(self, found: Iterable[tuple[InstanceName, Entry]]) -> list[tuple[InstanceName, Entry]]:
+        """The entry that was made last comes first, then those of instances that run, then of the older."""
+        by_name = sorted(found, key=lambda each: self._precedence(each[0]))
+        return sorted(by_name, key=lambda each: each[1].config.get(entries.MARK_SINCE, ""), reverse=True)
 
     def _claimant(self, instance: Instance) -> _Claimant:
         if not self._rules.leases:
@@ -242,10 +246,8 @@ class PoolClaimants:
         return _Claimant(instance, claims, problems)
 
     def _precedence(self, name: InstanceName) -> tuple[bool, str, InstanceName]:
-        known = self._known.get(name)
-        if known is None:
-            return True, "", name
-        return not known.instance.running, known.instance.created, name
+        instance = self._known[name].instance
+        return not instance.running, instance.created, name
 
 
 def _serves(instance: Instance) -> tuple[bool, bool]:
