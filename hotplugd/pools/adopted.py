@@ -23,9 +23,9 @@ def adopted(
 ) -> dict[str, Lease]:
     """What instances have already by entries of ours, of what was met for the first time.
 
-    Of several instances with an entry for one device it is that of the one whose claim may keep it: anybody may
-    write entries into instances of their own. Of several such claims it is the entry that was made last: a
-    snapshot that is restored brings back entries of before.
+    Of several instances with an entry for one device, the one has it whose claim may keep it: anybody can
+    write entries into instances of their own. Of several such claims it is the one whose entry was made last:
+    a snapshot that is restored brings back entries of before.
 
     asking     all claims
     leases     those that there are; releasing: the keys of devices whose lease is over
