@@ -1,0 +1,92 @@
+"""The documentation's commands are commands, and its examples of pools are read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import click
+import pytest
+
+from hotplugd.cli import main
+from hotplugd.model.values import InstanceName
+from hotplugd.pools.claims import claims_of
+from hotplugd.rulefile.load import parse
+
+PROJECT = Path(__file__).parents[2]
+TEXTS = sorted((*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")))
+_COMMAND = re.compile(r"(?m)^(?:[$#] )?(?:sudo )?(hotplugd [a-z].*)$")
+# What an example leaves out that has a part of a file alone.
+REST = {
+    "pools": "pools: {android: {instances: 'runner-*'}}\n",
+    "rules": "rules: [{name: phones, match: {vendor_id: 18d1}, attach: {pool: android}}]\n",
+}
+
+
+def blocks(text: str, *, fenced: bool) -> Iterator[str]:
+    """What is between fences, or what has four blanks in front and stands by itself."""
+    if fenced:
+        yield from re.findall(r"(?ms)^```[a-z]*\n(.*?)^```$", text)
+        return
+    for part in re.split(r"\n{2,}", re.sub(r"(?ms)^```.*?^```$", "", text)):
+        if all(line.startswith("    ") for line in part.strip("\n").splitlines()):
+            yield dedent(part.strip("\n")) + "\n"
+
+
+COMMANDS = [
+    pytest.param(line, id=f"{path.relative_to(PROJECT)}: {line}")
+    for path in TEXTS
+    for fenced in (True, False)
+    for block in blocks(path.read_text("utf-8"), fenced=fenced)
+    for line in _COMMAND.findall(block)
+]
+# `test_docs` has those that are whole files.
+EXAMPLES = [
+    pytest.param(block, id=f"{path.relative_to(PROJECT)}-{number}")
+    for path in TEXTS
+    for number, block in enumerate(blocks(path.read_text("utf-8"), fenced=False))
+    if re.match(r"(rules|hubs|pools|ready):", block)
+]
+
+
+def test_there_are_some() -> None:
+    assert len(COMMANDS) > 50
+    assert len(EXAMPLES) > 5
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_is_one(line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    for stop in ("|", ">", "&&", "2>&1"):
+        words = words[: words.index(stop)] if stop in words else words
+    command: click.Command = main
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
+    # Raises UsageError where it takes no such words.
+    command.make_context(command.name, words)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_example_is_read(text: str) -> None:
+    if text.startswith("ready:"):
+        text = f"pools: {{android: {{instances: 'runner-*', {text.strip()}}}}}\n"
+    missing = (rest for key, rest in REST.items() if "pool" in text and not re.search(f"(?m)^{key}:", text))
+    loaded = parse(text + "".join(missing), "example.yaml")
+    assert [each.render() for each in loaded.diagnostics] == []
+
+
+def test_the_claims_of_the_how_to_are_read() -> None:
+    page = (PROJECT / "docs" / "how-to" / "pools.md").read_text("utf-8")
+    texts = re.findall(r"(?m)^\| `((?:android|none)[^`]*)` \|", page)
+    assert len(texts) > 5
+    pools = parse(REST["pools"] + REST["rules"], "x").rules.pools
+    for text in texts:
+        found, wrong = claims_of(InstanceName("default", "runner-1"), {"phone": text}, pools)
+        assert [str(each) for each in wrong] == []
+        assert len(found) == (text != "none")
