@@ -11,6 +11,7 @@ from textwrap import dedent
 import click
 import pytest
 
+from hotplugd.app import settings
 from hotplugd.cli import main
 from hotplugd.model.values import InstanceName
 from hotplugd.pools.claims import claims_of
@@ -48,7 +49,7 @@ EXAMPLES = [
     pytest.param(block, id=f"{path.relative_to(PROJECT)}-{number}")
     for path in TEXTS
     for number, block in enumerate(blocks(path.read_text("utf-8"), fenced=False))
-    if re.match(r"(rules|hubs|pools|ready):", block)
+    if re.match(r"(rules|hubs|pools|ready|allow):", block)
 ]
 
 
@@ -74,6 +75,9 @@ def test_a_command_is_one(line: str) -> None:
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_an_example_is_read(text: str) -> None:
+    if text.startswith("allow:"):
+        assert settings.parse(text, "config.yaml")[1] == ()
+        return
     if text.startswith("ready:"):
         text = f"pools: {{android: {{instances: 'runner-*', {text.strip()}}}}}\n"
     missing = (rest for key, rest in REST.items() if "pool" in text and not re.search(f"(?m)^{key}:", text))

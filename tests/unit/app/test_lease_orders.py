@@ -356,6 +356,33 @@ async def test_a_grant_holds_for_the_instances_that_it_names(desk: Desk) -> None
     assert places(desk.bench) == {}
 
 
+@on_farm(1, 2)
+async def test_a_grant_holds_for_the_pools_that_it_names(desk: Desk) -> None:
+    await desk.start(1)
+
+    def may(*pools: str) -> Grant:
+        return Grant((Allowed("farm", ("lease", "cordon"), pools=frozenset(pools)),))
+
+    every: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("cordon", "R5C001", {}),
+        ("cordon", "android", {}),
+        ("drain", "R5C001", {"yes": True}),
+        ("lease-release", "R5C001", {}),
+        ("lease-move", "R5C001", {"instance": "job-2"}),
+    )
+    for verb, device, words in every:
+        with pytest.raises(Forbidden, match=r"is of pool android|you may not cordon"):
+            await desk.ask(verb, device, may("ios"), **words)
+    # It may have devices of any pool.
+    with pytest.raises(Forbidden, match="is of no pool alone"):
+        await desk.ask("cordon", "job-1", may("android"))
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert (await desk.ask("lease-move", "R5C001", may("ios", "android"), instance="job-2"))["done"]
+    for verb, device, words in every[:3]:
+        assert (await desk.ask(verb, device, may("android"), **words))["done"]
+    assert places(desk.bench) == {}
+
+
 @on_farm(1)
 async def test_what_is_in_quarantine_is_given_again_by_uncordon(desk: Desk) -> None:
     await desk.start(1)
