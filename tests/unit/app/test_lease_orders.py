@@ -113,6 +113,37 @@ async def test_what_is_released_goes_to_whoever_waits(desk: Desk) -> None:
     assert places(desk.bench) == {"job-1": ["1-1"]}
 
 
+@on_farm(1, 2)
+async def test_each_order_is_an_event_with_who_gave_it_and_so_is_its_refusal(desk: Desk) -> None:
+    await desk.start(1)
+    farm = Grant((Allowed("farm", ("lease", "cordon"), (Pattern.of("job-*"),)),))
+    orders: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("lease-move", {"instance": "job-2"}),
+        ("lease-release", {}),
+        ("cordon", {}),
+        ("uncordon", {}),
+        ("drain", {"yes": True}),
+    )
+    for verb, words in orders:
+        assert (await desk.ask(verb, "R5C001", farm, Peer(0, 1000), **words))["taken"]
+        assert not (await desk.ask(verb, "R5C009", farm, Peer(0, 1000), **words))["taken"]
+        (asked,) = desk.events(f"{verb}.asked")
+        (refused,) = desk.events(f"{verb}.refused")
+        assert {each["uid"] for each in (asked, refused)} == {1000}
+        assert all(each["by"].startswith("uid 1000") for each in (asked, refused))
+
+
+@on_farm(1, 2)
+async def test_an_instance_that_is_cordoned_keeps_what_it_has_and_gets_nothing_more(desk: Desk) -> None:
+    await desk.start(1)
+    for each in ("job-1", "job-2"):
+        assert (await desk.ask("cordon", each, reason="upgrade"))["done"]
+    await desk.bench.plug(phone(2))
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert (await desk.ask("uncordon", "job-2"))["done"]
+    assert places(desk.bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}
+
+
 @on_farm(1)
 async def test_where_nobody_waits_it_stays_and_that_is_said(desk: Desk) -> None:
     await desk.start(1)

@@ -118,8 +118,8 @@ def test_a_port_is_named_by_its_location_or_by_the_kernel(lab: Lab, name: str) -
         "port shelf-1/a (1-3.1, 2-1.1) was switched off and on; 1 device went; job-1 has it"
     )
     assert lab.asked == [("1-3", 1, "cycle")]
-    assert [(each["event"], each["location"], each["action"]) for each in lab.events] == [
-        ("port.asked", "shelf-1/a", "cycle")
+    assert [(each["event"], each["location"], each["action"], each["uid"]) for each in lab.events] == [
+        ("port.asked", "shelf-1/a", "cycle", ME.uid)
     ]
 
 
