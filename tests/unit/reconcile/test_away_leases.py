@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hotplugd.app.pool_documents import pools_json
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
 from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
@@ -378,3 +379,19 @@ async def test_that_no_device_is_what_claims_ask_for_is_told_once() -> None:
     await made(bench, job(1, None))
     assert len(bench.events("claim.problem")) == 100
     assert [each["instance"] for each in bench.events("problem.over")] == ["job-1"]
+
+
+@in_virtual_time
+async def test_it_is_said_where_it_was_and_for_how_long_its_lease_is_kept() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    for where in ("1-1", "pci-0000:00:14.0-usb-0:1-1", ""):
+        (pool,) = pools_json(bench.reconciler.assignments.leases.leasing, {})["pools"]
+        (lease,), (claim,) = pool["devices"], pool["claims"]
+        at = f"; it was at {where}" if where else ""
+        assert lease["reason"] == f"it is absent{at}; its lease is kept for 10m"
+        assert (claim["state"], claim["has"]) == ("bound", [KEY])
+        bench = await after(bench)
+        # Of an older daemon nobody knows where it was.
+        bench.lease_keeper.kept = away()
