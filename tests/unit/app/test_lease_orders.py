@@ -193,6 +193,23 @@ async def test_it_moves_to_nobody_who_has_not_asked_for_it(desk: Desk) -> None:
     assert (places(desk.bench), len(desk.events("lease-move.refused"))) == ({"job-1": ["1-1"]}, 4)
 
 
+@on_farm(1, 2)
+async def test_what_may_still_be_open_is_not_moved(desk: Desk) -> None:
+    await desk.start(1)
+    await made(desk.bench, job(2, None))
+    desk.bench.revoker.open["1-1"] = "it is open in adb (process 7 in job-1)"
+    await deleted(desk.bench, 1)
+    assert desk.state(1) == "releasing"
+    await made(desk.bench, job(3))
+    for to in ("job-2", "job-3"):
+        answer = await desk.ask("lease-move", "R5C001", instance=to)
+        assert (answer["taken"], "is not out of the instance that had it" in answer["message"]) == (
+            False,
+            True,
+        )
+    assert places(desk.bench) == {}
+
+
 @on_farm(1)
 async def test_a_cordoned_device_is_given_to_nobody_else(desk: Desk) -> None:
     await desk.start(1)
