@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hotplugd.model import entry as entries
 from hotplugd.model.lease import Lease
@@ -84,6 +85,18 @@ class PoolClaimants:
             return before.matters and _serves(before.instance) != _serves(instance)
         self._known[name], self._asking_udev = self._claimant(instance), None
         return self._known[name].matters or (before is not None and before.matters)
+
+    def is_another(self, instance: Instance) -> bool:
+        """Whether this is not the instance that is known by its name, but was made after that was deleted."""
+        before = self._known.get(instance.id)
+        was = _moment(before.instance.created) if before is not None else None
+        return was is not None and _moment(instance.created) not in (None, was)
+
+    def forget(self, name: InstanceName) -> None:
+        """There is no such instance any more, nor is one of its name served in its turn."""
+        self.learned(name, None)
+        self._order = {claim: order for claim, order in self._order.items() if claim[0] != name}
+        self._in_order = None
 
     def unlisted(self, projects: Collection[str]) -> bool:
         """The server could not tell which instances these projects have. Returns whether that is another
@@ -248,6 +261,15 @@ class PoolClaimants:
     def _precedence(self, name: InstanceName) -> tuple[bool, str, InstanceName]:
         instance = self._known[name].instance
         return not instance.running, instance.created, name
+
+
+def _moment(text: str) -> datetime | None:
+    """A server's time; None where it is none. Without an offset it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _serves(instance: Instance) -> tuple[bool, bool]:

@@ -98,7 +98,15 @@ class Leasing:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
-        return self.claimants.learned(name, instance)
+        if instance is None or not self.claimants.is_another(instance):
+            return self.claimants.learned(name, instance)
+        # Nobody heard of the end of the one that had these leases.
+        for key, lease in self.allocation.leases.items():
+            if lease.instance == name:
+                self.asked.release(key, f"{name} was deleted, and another one made of that name")
+        self.claimants.forget(name)
+        self.claimants.learned(name, instance)
+        return True
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance may have leases that are not known yet, by the entries that it came with."""
