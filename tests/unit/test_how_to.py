@@ -13,9 +13,15 @@ import pytest
 
 from hotplugd.app import settings
 from hotplugd.cli import main
+from hotplugd.model.asker import Asker
 from hotplugd.model.values import InstanceName
 from hotplugd.pools.claims import claims_of
+from hotplugd.pools.cordons import Cordon, Cordons
 from hotplugd.rulefile.load import parse
+from tests.support.devices import phone
+from tests.support.virtual import in_virtual_time
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_leases import job, rules
 
 PROJECT = Path(__file__).parents[2]
 TEXTS = sorted((*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")))
@@ -94,3 +100,27 @@ def test_the_claims_of_the_how_to_are_read() -> None:
         found, wrong = claims_of(InstanceName("default", "runner-1"), {"phone": text}, pools)
         assert [str(each) for each in wrong] == []
         assert len(found) == (text != "none")
+
+
+@in_virtual_time
+async def test_what_the_how_to_says_of_claims_is_what_is_said_of_them() -> None:
+    page = (PROJECT / "docs" / "how-to" / "pools.md").read_text("utf-8")
+    quotes = re.findall(r"(?m)^\| `((?:waiting|unsatisfiable): [^`]*)` \|", page)
+    assert len(quotes) > 4
+    said: set[str] = set()
+    for cordons, devices, texts in (
+        ([], [1, 2, 3], ["android serial=R5C001", "android count=3", "android"]),
+        ([], [], ["android"]),
+        ([Cordon("instance", "default/job-0", "", "", Asker(0))], [1], ["android"]),
+        ([Cordon("device", "serial:R5C001", "", "", Asker(0))], [1], ["android", "android count=3"]),
+        ([], [1], ["android", "android", "android serial=X"]),
+    ):
+        bench = Bench(*(job(number, text) for number, text in enumerate(texts)), rules=rules())
+        bench.reconciler.assignments.leases.set_cordons(Cordons.made_of(cordons))
+        await bench.start(*map(phone, devices))
+        claims = bench.reconciler.assignments.leases.leasing.allocation.claims
+        said |= {f"{each.state}: {each.reason}" for each in claims}
+    for quote in quotes:
+        parts = re.split(r"[a-z]+-\d+|\d+|…", quote)
+        pattern = ".+".join(map(re.escape, parts))
+        assert any(re.fullmatch(pattern + ".*", each) for each in said), "\n".join([quote, *said])
