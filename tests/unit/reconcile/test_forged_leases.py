@@ -7,7 +7,7 @@ from dataclasses import replace
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
 from hotplugd.model.values import Device, Instance, InstanceName
 from tests.support.devices import box, entry, phone
-from tests.support.virtual import at, in_virtual_time
+from tests.support.virtual import at, in_virtual_time, now
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.test_away_leases import AGAIN, KEY, ONE, RULES, after, events, leased_to, pull
 from tests.unit.reconcile.test_leases import job, made, places
@@ -66,3 +66,28 @@ async def test_a_snapshot_that_is_restored_while_no_daemon_runs_takes_nothing_fr
     assert leased_to(bench) == {KEY: "job-5"}
     assert places(bench) == {"job-5": ["1-1"]}
     assert [each.instance for each in bench.requests] == ["job-1"]
+
+
+@in_virtual_time
+async def test_an_entry_that_is_written_while_another_has_the_phone_goes_and_harms_nobody() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    for outsider in (box(name="other"), job(1, None), job(2)):
+        await made(bench, forged(outsider, ONE, unit=KEY))
+        await at(now() + 100)
+        assert leased_to(bench) == {KEY: "job-5"}
+        assert places(bench) == {"job-5": ["1-1"]}
+    assert [each.instance for each in bench.requests] == ["job-5", "other", "job-1", "job-2"]
+
+
+@in_virtual_time
+async def test_an_entry_for_an_absent_phone_gives_nothing_while_another_holds_its_place() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    for outsider in (box(name="other"), job(1, None), job(2)):
+        await made(bench, forged(outsider, AGAIN, unit=KEY))
+    await bench.plug(AGAIN)
+    await at(now() + 100)
+    assert leased_to(bench) == {KEY: "job-5"}
+    assert [name.name for name, each in bench.instances.items() if each.entries] == ["job-5"]
