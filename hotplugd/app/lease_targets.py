@@ -56,10 +56,10 @@ def _location(session: Session, name: str) -> Target | None:
         return None
     if not any(map(pattern.matches, session.rules.hubs.locations)):
         return None
-    leasing = leasing_of(session)
-    at = (
-        known.key for known in leasing.devices if pattern.matches(session.rules.hubs.location(known.device))
-    )
+    leasing, hubs = leasing_of(session), session.rules.hubs
+    at = [known.key for known in leasing.devices if pattern.matches(hubs.location(known.device))]
+    # What is leased and absent, as while it reboots, comes back there.
+    at += [each.key for each in leasing.away if pattern.matches(leasing.away.location(each, hubs))]
     return Target("location", name, f"location {name}", tuple(at))
 
 

@@ -216,8 +216,8 @@ def _absent(key: str, leasing: Leasing) -> LeaseJson | None:
 def _why_absent(away: Away, leasing: Leasing) -> str:
     """That it is absent, where it was as far as somebody knows, and for how long its lease is kept."""
     was, pool = leasing.away.was(away.key), leasing.rules.pools.get(away.pool)
-    port = leasing.rules.hubs.location(was) or next(iter(PORT.values(was)), "") if was is not None else ""
-    where = port or ", ".join(away.socket) or away.place
+    port = next(iter(PORT.values(was)), "") if was is not None else ""
+    where = leasing.away.location(away, leasing.rules.hubs) or port or ", ".join(away.socket) or away.place
     at = f"; it was at {quoted(where)}" if where else ""
     keep = f"; its lease is kept for {in_words(pool.keep)}" if pool is not None and pool.keep else ""
     return f"it is absent{at}{keep}"
