@@ -259,7 +259,7 @@ class Leasing:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self.rules.leases:
             return []
-        return [*self.claimants.problems(), *wrong(self.rules, self.allocation, self._units)]
+        return [*self.claimants.problems(), *wrong(self.rules, self.allocation, self._units, self._health)]
 
     def waits_for_udev(self, device: Device, pool: str) -> str:
         """Why a device is given to nobody before udevd has processed it; empty where it may be given."""
