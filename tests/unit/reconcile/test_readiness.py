@@ -19,8 +19,8 @@ from tests.unit.reconcile.test_leases import rules as rules_with
 KEY = "serial:R5C001"
 COMMAND = "{command: [/opt/check, '{serial}'], within: 60s, every: 10s}"
 BAD = (
-    "/dev/bus/usb/001/001 at 1-1 is given to nobody: bad: the command exited with 1; put it right and plug it "
-    "in anew, or `hotplugd uncordon serial:R5C001` where it is right"
+    "/dev/bus/usb/001/001 at 1-1 is given to nobody: bad: the command exited with 1; put it right and "
+    "plug it in anew, or `hotplugd uncordon serial:R5C001` where it is right"
 )
 HANGS = Ran(None, b"", "it did not end within 5 s")
 
