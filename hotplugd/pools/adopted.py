@@ -35,20 +35,20 @@ def adopted(
     new = claimants.new
     free = (key for key in units if key not in leases)
     of_slot = {slot: key for key in (free if new else came) for slot in units.slots_of(key)}
-    if not of_slot:
-        return {}
-    claims: dict[InstanceName, list[Claim]] = {}
-    for each in asking:
-        claims.setdefault(each.instance, []).append(each.claim)
+    has = claimants.entries(of_slot, only_new=not came) if of_slot else []
+    claims: dict[InstanceName, list[Claim]] = {name: [] for name, _ in has}
+    for each in asking if claims else ():
+        if each.instance in claims:
+            claims[each.instance].append(each.claim)
     stand: dict[str, Lease] = {}
     others: dict[str, Lease] = {}
-    for name, entry in claimants.entries(of_slot, only_new=not came):
+    for name, entry in has:
         key = of_slot[entries.slot_of(entry)]
         if not (name in new or key in came):
             continue
         # As long as nobody could tell what the instance has, that was not given to others.
         if key not in releasing or not is_in_others(key, name):
-            found = stand if any(_may_keep(units, each, key) for each in claims.get(name, ())) else others
+            found = stand if any(_may_keep(units, each, key) for each in claims[name]) else others
             found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
     return {**others, **stand}
 

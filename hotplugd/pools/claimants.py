@@ -90,7 +90,7 @@ class PoolClaimants:
         """Whether this is not the instance that is known by its name, but was made after that was deleted."""
         before = self._known.get(instance.id)
         was = _moment(before.instance.created) if before is not None else None
-        return was is not None and _moment(instance.created) not in (None, was)
+        return was is not None and instance.here and _moment(instance.created) not in (None, was)
 
     def forget(self, name: InstanceName) -> None:
         """There is no such instance any more, nor is one of its name served in its turn."""
