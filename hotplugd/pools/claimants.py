@@ -134,11 +134,11 @@ class PoolClaimants:
     def absent(self, now: Moment, *, only_late: bool = False) -> Iterator[Away]:
         """The leases that all entries of ours are left of, as if their devices were absent from now on."""
         names = self.late & self._known.keys() if only_late else self._known
-        found = ((name, each) for name in names for each in self._own(name))
-        for holder, each in self._newest_first(found):
-            if unit := each.config.get(entries.MARK_UNIT, ""):
-                lease = Lease(holder, each.config.get(entries.MARK_CLAIM, ""))
-                yield Away(unit, each.config.get(entries.MARK_POOL, ""), lease, "", now)
+        own = ((name, each) for name in names for each in self._own(name))
+        left = ((name, each) for name, each in own if each.config.get(entries.MARK_UNIT, ""))
+        for holder, each in self._newest_first(left):
+            lease = Lease(holder, each.config.get(entries.MARK_CLAIM, ""))
+            yield Away(each.config[entries.MARK_UNIT], each.config.get(entries.MARK_POOL, ""), lease, "", now)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
