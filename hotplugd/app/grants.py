@@ -26,18 +26,24 @@ class Allowed:
     group      a group's name or number
     may        what its members may ask for
     instances  patterns of the names of the instances for which they may ask that, in this project
+    pools      of which pools the devices are for which they may ask that; empty: all devices, of pools or not
     """
 
     group: str
     may: tuple[Verb, ...]
     instances: tuple[Pattern, ...] = (Pattern.of(_EVERY),)
     project: str = "default"
+    pools: frozenset[str] = frozenset()
 
     def admits(self, instance: InstanceName) -> bool:
         """Whether this is one of the instances."""
         return instance.project == self.project and any(
             pattern.matches(instance.name) for pattern in self.instances
         )
+
+    def is_about(self, pools: Collection[str]) -> bool:
+        """Whether this may be asked for of devices of all these pools; none: of what is of no pool."""
+        return not self.pools or (bool(pools) and self.pools.issuperset(pools))
 
 
 DEFAULT_ALLOW: Final = (Allowed(_GROUP, ("read",)), Allowed(_OF_HOOKS, ("read", "hooks")))
@@ -62,12 +68,16 @@ class Grant:
             or all(any(verb in it.may and it.admits(each) for it in self.allowed) for each in instances)
         )
 
+    def about(self, pools: Collection[str]) -> Grant:
+        """What may be asked for of devices of all these pools; none: of what is of no pool."""
+        return self if self.all else Grant(tuple(each for each in self.allowed if each.is_about(pools)))
+
     def covers(self, verb: Verb, pool: Pool) -> bool:
-        """Whether this may certainly be asked for of all instances that a pool admits."""
+        """Whether this may certainly be asked for of the pool's devices, and all instances that it admits."""
         patterns = [
             pattern
             for each in self.allowed
-            if verb in each.may and each.project == pool.project
+            if verb in each.may and each.project == pool.project and each.is_about((pool.name,))
             for pattern in each.instances
         ]
         return self.all or all(any(own.covers(other) for own in patterns) for other in pool.instances)
@@ -81,6 +91,15 @@ def not_for(told: str, instance: InstanceName, verb: Verb) -> str:
     return (
         f"{told} also concerns {instance}, for which you may not {verb}; root may, and groups that `allow` "
         f"in the configuration names for {instance}"
+    )
+
+
+def not_for_pools(told: str, pools: Collection[str], verb: Verb) -> str:
+    """What is said to one who may ask that for the instances, and not for devices of these pools."""
+    of = f"of pool {', '.join(sorted(pools))}" if pools else "of no pool alone"
+    return (
+        f"{told} is {of}, for which you may not {verb}; root may, and groups whose `allow` in the "
+        f"configuration has no `pools`" + (", or has it there" if pools else "")
     )
 
 

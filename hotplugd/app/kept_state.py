@@ -149,6 +149,7 @@ def _load(file: StateFile, *, aside: bool) -> tuple[State | None, str, list[Path
 
 def _told_of_aside(path: Path) -> str:
     return (
-        f"the state file was broken, and is called {path} now: what was decided by hand before is not known; "
-        f"decide again with `hotplugd attach` and `hotplugd detach`, take that file away, and reload"
+        f"the state file was broken, and is called {path} now: what was decided by hand or cordoned before "
+        f"is not known; decide again with `hotplugd attach`, `detach` and `cordon`, take that file away, and "
+        f"reload"
     )

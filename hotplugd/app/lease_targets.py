@@ -9,7 +9,8 @@ from typing import Final
 from hotplugd.app.control_request import Forbidden
 from hotplugd.app.device_request import DeviceRequest
 from hotplugd.app.find import named
-from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
+from hotplugd.app.grants import Grant, Verb, not_for_all
+from hotplugd.app.permitted import see_may
 from hotplugd.app.refusal import Refusal, none_called, several_called
 from hotplugd.app.session import Session
 from hotplugd.model.text import quoted
@@ -55,10 +56,10 @@ def _location(session: Session, name: str) -> Target | None:
         return None
     if not any(map(pattern.matches, session.rules.hubs.locations)):
         return None
-    leasing = leasing_of(session)
-    at = (
-        known.key for known in leasing.devices if pattern.matches(session.rules.hubs.location(known.device))
-    )
+    leasing, hubs = leasing_of(session), session.rules.hubs
+    at = [known.key for known in leasing.devices if pattern.matches(hubs.location(known.device))]
+    # What is leased and absent, as while it reboots, comes back there.
+    at += [each.key for each in leasing.away if pattern.matches(leasing.away.location(each, hubs))]
     return Target("location", name, f"location {name}", tuple(at))
 
 
@@ -144,7 +145,7 @@ def see_granted(
 
     Of an instance, or of leases, by whoever may ask that for the instances concerned; of devices, by whoever
     may for all instances that their pools admit; of a pool likewise; of locations, by whoever may for those
-    of all pools.
+    of all pools. Whose grant is for some pools may not ask it of an instance: it may have devices of any.
     """
     if grant.all:
         return
@@ -157,9 +158,11 @@ def see_granted(
         if not pools or not all(grant.covers(verb, each) for each in pools):
             raise Forbidden(not_for_all(of.told, admits, verb))
         return
-    for each in concerned:
-        if not grant.may_with(verb, [each]):
-            raise Forbidden(not_for(of.told, each, verb))
+    leasing = leasing_of(session)
+    away = {each.key: each.pool for each in (*leasing.away, *leasing.away.in_edl)}
+    there = ((key, leasing.devices.get(key)) for key in of.keys)
+    of_pools = {known.pool if known is not None else away.get(key, "") for key, known in there}
+    see_may(verb, of.told, concerned, of_pools, grant)
 
 
 def _pools_of(session: Session, of: Target) -> tuple[str, Sequence[Pool]]:

@@ -7,10 +7,10 @@ job's container gets neither the host's disk nor another project's phone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from hotplugd.app.control_request import Forbidden
-from hotplugd.app.grants import Grant, Verb, not_for, not_for_all
+from hotplugd.app.grants import Grant, Verb, not_for, not_for_all, not_for_pools
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.plan.desired import wants
 from hotplugd.plan.overrides import Override
@@ -47,9 +47,24 @@ def see_permitted(
         raise Forbidden(f"no instance is meant to have {device}; only root may {verb} it")
     if pool is not None and not affected and not grant.covers(verb, pool):
         raise Forbidden(not_for_all(str(device), f"pool {pool.name} admits", verb))
-    for each in sorted(affected, key=str):
+    see_may(verb, str(device), affected, () if pool is None else (pool.name,), grant)
+
+
+def see_may(
+    verb: Verb, told: str, instances: Iterable[InstanceName], pools: Collection[str], grant: Grant
+) -> None:
+    """See whether this may be asked for of all these instances and devices of all these pools.
+
+    told   what it is that is asked about
+    pools  none: it is of no pool
+    Raises Forbidden.
+    """
+    own = grant.about(pools)
+    for each in sorted(instances, key=str):
         if not grant.may_with(verb, [each]):
-            raise Forbidden(not_for(str(device), each, verb))
+            raise Forbidden(not_for(told, each, verb))
+        if not own.may_with(verb, [each]):
+            raise Forbidden(not_for_pools(told, pools, verb))
 
 
 def see_own(overrides: Iterable[Override], uid: int, grant: Grant) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Container, Iterable, Mapping
 from typing import TypedDict
 
 from hotplugd.app.naming import NamedJson, named_json
-from hotplugd.model.text import natural
+from hotplugd.model.text import natural, quoted
 from hotplugd.model.values import Device
 from hotplugd.plan.identity import identity
 from hotplugd.pools.allocate import ClaimState
+from hotplugd.pools.away_leases import Away
 from hotplugd.pools.expected import empty_places
 from hotplugd.pools.leasing import Leasing
+from hotplugd.rules.duration import in_words
+from hotplugd.rules.keys import PORT
 
 
 class LeaseJson(NamedJson):
@@ -47,7 +50,7 @@ class ClaimJson(TypedDict):
     """What an instance asks of a pool. claim: its name; that of the pool where nobody wrote the claim. count:
     how many devices. selector: the patterns that they must meet. state: `bound`, `waiting` where there are
     such devices and they are taken, or `unsatisfiable` where there are not so many. reason: why it is not
-    bound. has: the identities of the devices that it has.
+    bound. has: the identities of the devices that it has, also of absent ones.
     """
 
     project: str
@@ -197,7 +200,7 @@ def _absent(key: str, leasing: Leasing) -> LeaseJson | None:
         "identity": key,
         "pool": away.pool,
         "state": "leased",
-        "reason": "it is absent",
+        "reason": _why_absent(away, leasing),
         "project": away.lease.instance.project,
         "instance": away.lease.instance.name,
         "claim": away.lease.claim,
@@ -210,9 +213,20 @@ def _absent(key: str, leasing: Leasing) -> LeaseJson | None:
     }
 
 
+def _why_absent(away: Away, leasing: Leasing) -> str:
+    """That it is absent, where it was as far as somebody knows, and for how long its lease is kept."""
+    was, pool = leasing.away.was(away.key), leasing.rules.pools.get(away.pool)
+    port = next(iter(PORT.values(was)), "") if was is not None else ""
+    where = leasing.away.location(away, leasing.rules.hubs) or port or ", ".join(away.socket) or away.place
+    at = f"; it was at {quoted(where)}" if where else ""
+    keep = f"; its lease is kept for {in_words(pool.keep)}" if pool is not None and pool.keep else ""
+    return f"it is absent{at}{keep}"
+
+
 def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
     """A claim, and what became of it."""
-    asking, devices = state.asking, leasing.devices
+    asking = state.asking
+    has = ((key, leasing.devices.get(key)) for key in state.has)
     return {
         "project": asking.instance.project,
         "instance": asking.instance.name,
@@ -222,7 +236,7 @@ def claim_json(state: ClaimState, leasing: Leasing) -> ClaimJson:
         "selector": asking.claim.selector,
         "state": state.state,
         "reason": state.reason,
-        "has": [identity(known.device) for key in state.has if (known := devices.get(key)) is not None],
+        "has": [identity(known.device) if known is not None else key for key, known in has],
     }
 
 

@@ -134,6 +134,12 @@ _ALLOW: Final = Table(
             text=validate_pools.instances,
         ),
         Key("project", "text", "The project of those instances.", text=validate.project),
+        Key(
+            "pools", "texts",
+            "The pools for whose devices they may ask that; without it all devices. `read`, `reload`, `undo` "
+            "and `hooks` are not about devices of pools.",
+            text=validate_pools.name,
+        ),
     ),
 )  # fmt: skip
 # Regular expressions for editors, by what judges a text.
@@ -236,10 +242,15 @@ def _allowed(decoder: Decoder, field: Field) -> Iterator[Allowed]:
         }
         verbs = decoder.texts(fields["may"]) if "may" in fields else ()
         instances = decoder.texts(fields["instances"]) if "instances" in fields else ("*",)
-        if "group" in texts and verbs and instances:
+        pools = decoder.texts(fields["pools"]) if "pools" in fields else ()
+        if "group" in texts and verbs and instances and bool(pools) == ("pools" in fields):
             may = tuple(each for each in VERBS if each in verbs)
             yield Allowed(
-                texts["group"], may, tuple(map(Pattern.of, instances)), texts.get("project", "default")
+                texts["group"],
+                may,
+                tuple(map(Pattern.of, instances)),
+                texts.get("project", "default"),
+                frozenset(pools),
             )
 
 

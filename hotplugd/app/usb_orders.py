@@ -19,7 +19,7 @@ from hotplugd.app.control_request import ControlRequest, Forbidden, Handler
 from hotplugd.app.device_request import object_in, see_short
 from hotplugd.app.endpoints import PORT, RESET, Endpoint
 from hotplugd.app.find import described, each_of, named
-from hotplugd.app.grants import Grant, Verb
+from hotplugd.app.grants import Grant, Verb, not_for_pools
 from hotplugd.app.peer_names import asked_by, who_asks
 from hotplugd.app.refusal import Refusal, none_called, ready, several_called, telling
 from hotplugd.app.session import Session
@@ -59,6 +59,8 @@ class UsbOrders:
         self._log = log
         self._session = session
         self._threads = Threads()
+        # The ports that were switched off, and by whom: nobody is known to have what was in them.
+        self._off: dict[str, int] = {}
 
     @property
     def handlers(self) -> Mapping[Endpoint, Handler]:
@@ -102,13 +104,18 @@ class UsbOrders:
         socket = _socket(await self._sockets(session, devices), words.name)
         names = socket["ports"]
         inside = [each for each in devices if each.kernel in names or each.kernel.startswith(_below(names))]
-        _see_permitted(session, inside, "port", grant)
+        if inside or switch != "on" or self._off.get(names[0]) != by.uid:
+            _see_permitted(session, inside, "port", grant)
         if switch != "on":
             await self._see_whether(session, inside, words)
         told = _told_of_holders(session, inside) if switch != "on" else ""
         where: Fields = {"port": ", ".join(names), "location": socket["location"]}
         asked = {key: value for key, value in where.items() if value}
         self._log.info("port.asked", **asked, action=switch, **asked_by(by))
+        if switch == "off":
+            self._off[names[0]] = by.uid
+        else:
+            self._off.pop(names[0], None)
         hub, number = _hub_of(names[0])
         if failed := await session.host.usb.switch(hub, number, switch):
             raise Refusal(f"port {_called(socket)}: {failed}")
@@ -240,6 +247,8 @@ def _see_permitted(session: Session, inside: Sequence[Device], verb: Verb, grant
         for name in sorted(names):
             if not grant.may_with(verb, [name]):
                 raise Forbidden(f"{name} has {device}, and you may not {verb} what it has")
+        if not grant.about(pools := _pools(session, device)).may_with(verb, names):
+            raise Forbidden(not_for_pools(str(device), pools, verb))
     if not inside:
         raise Forbidden("nothing that you may switch is in that port; only root may switch it")
 
@@ -251,6 +260,16 @@ def _holders(session: Session, inside: Sequence[Device]) -> dict[str, set[Instan
         if (usb := each.want.device.usb) is not None and usb.syspath in paths:
             found.setdefault(usb.syspath, set()).add(each.want.instance)
     return found
+
+
+def _pools(session: Session, device: Device) -> set[str]:
+    """The pools by which instances have a USB device, or what hangs from it; none where not all is of one."""
+    found = {
+        each.want.attach.pool
+        for each in session.reconciler.attachments()
+        if (usb := each.want.device.usb) is not None and usb.syspath == device.syspath
+    }
+    return found if "" not in found else set()
 
 
 def _told_of_holders(session: Session, inside: Sequence[Device]) -> str:

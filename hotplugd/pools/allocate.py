@@ -94,8 +94,8 @@ class ClaimState:
         if not self.will_do:
             # Without their number: claims of this kind are not told of anew with each device that comes.
             return f"none of the devices of {pool} is one{with_selector}"
-        kept = f", {self.unfit} of which cannot be given to anybody" if self.unfit else ""
-        return f"it asks for {claim.count}, and there {_be(self.will_do)} {such}{kept}"
+        kept = f", {self.unfit} of which cannot be given to anybody: `hotplugd pool {claim.pool}` says why"
+        return f"it asks for {claim.count}, and there {_be(self.will_do)} {such}{kept if self.unfit else ''}"
 
     def _taken(self) -> str:
         if self.kept_for is not None:

@@ -17,7 +17,7 @@ from hotplugd.pools.devices import PoolDevice
 from hotplugd.pools.flaps import Quarantine
 from hotplugd.pools.unit_key import place
 from hotplugd.rules.duration import in_words
-from hotplugd.rules.hubs import sockets
+from hotplugd.rules.hubs import Hubs, sockets
 
 _OF_ITSELF: Final = ("serial:", "mac:")
 """What a key begins with that a device has wherever it is plugged in."""
@@ -116,6 +116,11 @@ class AwayLeases:
     def was(self, key: str) -> Device | None:
         """An absent device as it was; None where nobody knows."""
         return self._were.get(key)
+
+    def location(self, away: Away, hubs: Hubs) -> str:
+        """The name of the port where an absent device was; empty where it has none, or nobody knows."""
+        was = self._were.get(away.key)
+        return (hubs.location(was) if was is not None else "") or hubs.at(away.socket)
 
     def taken(self, keys: Iterable[str]) -> dict[str, tuple[str, Device | None]]:
         """Those of these that are absent, as `PoolDevices` takes them."""

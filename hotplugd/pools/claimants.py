@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hotplugd.model import entry as entries
 from hotplugd.model.lease import Lease
@@ -85,6 +86,18 @@ class PoolClaimants:
         self._known[name], self._asking_udev = self._claimant(instance), None
         return self._known[name].matters or (before is not None and before.matters)
 
+    def is_another(self, instance: Instance) -> bool:
+        """Whether this is not the instance that is known by its name, but was made after that was deleted."""
+        before = self._known.get(instance.id)
+        was = _moment(before.instance.created) if before is not None else None
+        return was is not None and instance.here and _moment(instance.created) not in (None, was)
+
+    def forget(self, name: InstanceName) -> None:
+        """There is no such instance any more, nor is one of its name served in its turn."""
+        self.learned(name, None)
+        self._order = {claim: order for claim, order in self._order.items() if claim[0] != name}
+        self._in_order = None
+
     def unlisted(self, projects: Collection[str]) -> bool:
         """The server could not tell which instances these projects have. Returns whether that is another
         answer than before: of a project that was listed once everything is known.
@@ -121,11 +134,11 @@ class PoolClaimants:
     def absent(self, now: Moment, *, only_late: bool = False) -> Iterator[Away]:
         """The leases that all entries of ours are left of, as if their devices were absent from now on."""
         names = self.late & self._known.keys() if only_late else self._known
-        for name in sorted(names, key=self._precedence):
-            for each in _own(self._known[name].instance):
-                if unit := each.config.get(entries.MARK_UNIT, ""):
-                    lease = Lease(name, each.config.get(entries.MARK_CLAIM, ""))
-                    yield Away(unit, each.config.get(entries.MARK_POOL, ""), lease, "", now)
+        own = ((name, each) for name in names for each in self._own(name))
+        left = ((name, each) for name, each in own if each.config.get(entries.MARK_UNIT, ""))
+        for holder, each in self._newest_first(left):
+            lease = Lease(holder, each.config.get(entries.MARK_CLAIM, ""))
+            yield Away(each.config[entries.MARK_UNIT], each.config.get(entries.MARK_POOL, ""), lease, "", now)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
@@ -223,17 +236,21 @@ class PoolClaimants:
                 yield Problem("", "", f"{name}: {problem}", instance=str(name), claim=problem.name)
 
     def entries(self, slots: Container[str], *, only_new: bool) -> list[tuple[InstanceName, Entry]]:
-        """The entries of ours for these slots, of all instances, or of the new ones: of those that run first,
-        then of the older.
+        """The entries of ours for these slots, of all instances, or of the new ones: as `_newest_first`
+        sorts them.
         """
-        found = [
-            (name, entry)
-            for name in (self.new if only_new else self._known)
-            if (known := self._known.get(name)) is not None
-            for entry in _own(known.instance)
-            if entries.slot_of(entry) in slots
-        ]
-        return sorted(found, key=lambda each: self._precedence(each[0]))
+        names = self.new & self._known.keys() if only_new else self._known
+        return self._newest_first(
+            (name, each) for name in names for each in self._own(name) if entries.slot_of(each) in slots
+        )
+
+    def _own(self, name: InstanceName) -> Iterator[Entry]:
+        return _own(self._known[name].instance)
+
+    def _newest_first(self, found: Iterable[tuple[InstanceName, Entry]]) -> list[tuple[InstanceName, Entry]]:
+        """The entry that was made last comes first, then those of instances that run, then of the older."""
+        by_name = sorted(found, key=lambda each: self._precedence(each[0]))
+        return sorted(by_name, key=lambda each: each[1].config.get(entries.MARK_SINCE, ""), reverse=True)
 
     def _claimant(self, instance: Instance) -> _Claimant:
         if not self._rules.leases:
@@ -242,10 +259,17 @@ class PoolClaimants:
         return _Claimant(instance, claims, problems)
 
     def _precedence(self, name: InstanceName) -> tuple[bool, str, InstanceName]:
-        known = self._known.get(name)
-        if known is None:
-            return True, "", name
-        return not known.instance.running, known.instance.created, name
+        instance = self._known[name].instance
+        return not instance.running, instance.created, name
+
+
+def _moment(text: str) -> datetime | None:
+    """A server's time; None where it is none. Without an offset it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _serves(instance: Instance) -> tuple[bool, bool]:

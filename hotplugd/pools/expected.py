@@ -10,6 +10,7 @@ from hotplugd.model.text import counted, quoted
 from hotplugd.plan.identity import apart
 from hotplugd.pools.allocate import Allocation
 from hotplugd.pools.devices import PoolDevice, PoolDevices
+from hotplugd.pools.health import Health
 from hotplugd.pools.units import PoolUnits
 from hotplugd.rules.hubs import Hubs
 from hotplugd.rules.keys import LOCATION
@@ -18,12 +19,15 @@ from hotplugd.rules.ruleset import RuleSet
 _MOST_SHOWN: Final = 16
 
 
-def wrong(rules: RuleSet, allocation: Allocation, units: PoolUnits) -> Iterator[Problem]:
-    """All of these problems."""
+def wrong(
+    rules: RuleSet, allocation: Allocation, units: PoolUnits, health: Mapping[str, Health]
+) -> Iterator[Problem]:
+    """All of these problems. health: of devices of which it is known, by their keys"""
     yield from cannot_be_met(allocation)
     yield from too_few(rules, units.devices)
     yield from in_edl(units.in_edl, allocation.leases, rules.hubs)
     yield from same_identity(units.twins)
+    yield from bad(units.devices, allocation.leases, health, rules.hubs)
 
 
 def cannot_be_met(allocation: Allocation) -> Iterator[Problem]:
@@ -53,6 +57,22 @@ def in_edl(phones: Mapping[str, PoolDevice], leases: Container[str], hubs: Hubs)
             message = (
                 f"{device} at {place} is given to nobody: {known.reason}; look at the phone there and "
                 f"restart it, or attach it by hand"
+            )
+            yield Problem(str(device), "", message, pool=known.pool, place=place)
+
+
+def bad(
+    devices: PoolDevices, leases: Container[str], health: Mapping[str, Health], hubs: Hubs
+) -> Iterator[Problem]:
+    """A problem for each bad device that nobody has: while somebody has it, that is told of who has it."""
+    for key, its in sorted(health.items()):
+        known = devices.get(key)
+        if its.state == "bad" and known is not None and key not in leases:
+            device, name = known.device, quoted(key)
+            place = hubs.location(device) or device.kernel
+            message = (
+                f"{device} at {place} is given to nobody: {its.not_given}; put it right and plug it in "
+                f"anew, or `hotplugd uncordon {name}` where it is right"
             )
             yield Problem(str(device), "", message, pool=known.pool, place=place)
 

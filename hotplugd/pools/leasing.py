@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from hotplugd.model import entry as entries
 from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
+from hotplugd.pools.adopted import adopted
 from hotplugd.pools.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.pools.asked_leases import AskedLeases
 from hotplugd.pools.away_leases import NOTHING_KEPT, AwayLeases, KeptLeases, Moment, pool_changed
@@ -98,7 +98,15 @@ class Leasing:
 
     def learned(self, name: InstanceName, instance: Instance | None) -> bool:
         """An instance is like this; None where there is none. Returns whether it matters for any pool."""
-        return self.claimants.learned(name, instance)
+        if instance is None or not self.claimants.is_another(instance):
+            return self.claimants.learned(name, instance)
+        # Nobody heard of the end of the one that had these leases.
+        for key, lease in self.allocation.leases.items():
+            if lease.instance == name:
+                self.asked.release(key, f"{name} was deleted, and another one made of that name")
+        self.claimants.forget(name)
+        self.claimants.learned(name, instance)
+        return True
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance may have leases that are not known yet, by the entries that it came with."""
@@ -162,10 +170,19 @@ class Leasing:
         naming = self._still_open.or_in(entries_of)
         self._judge_given(self.devices.early)
         before, came = self.allocation.leases, frozenset(self._units.new)
-        adopted = self._adopted(before, naming)
         asking = self.claimants.asking(unprocessed, self.cordons)
-        known = {**before, **self._restored({**before, **adopted}, asking, now)}
-        leases, gone = {**known, **adopted}, self._over(known, asking, entries_of, now)
+        has = adopted(
+            self._units,
+            self.claimants,
+            asking,
+            before,
+            self._releasing,
+            lambda key, name: self._names(key, naming, name),
+        )
+        self._units.new.clear()
+        self.claimants.new.clear()
+        known = {**before, **self._restored({**before, **has}, asking, now)}
+        leases, gone = {**known, **has}, self._over(known, asking, entries_of, now)
         for over in gone:
             del leases[over.key]
         by_hand, new = self.asked.apply(leases)
@@ -242,7 +259,7 @@ class Leasing:
         """Which claims cannot be read, which cannot be had, and which pools have too few devices."""
         if not self.rules.leases:
             return []
-        return [*self.claimants.problems(), *wrong(self.rules, self.allocation, self._units)]
+        return [*self.claimants.problems(), *wrong(self.rules, self.allocation, self._units, self._health)]
 
     def waits_for_udev(self, device: Device, pool: str) -> str:
         """Why a device is given to nobody before udevd has processed it; empty where it may be given."""
@@ -329,21 +346,3 @@ class Leasing:
         if device is None or not device.unfit or self._names(key, naming, None):
             return ""
         return f"it cannot be put in: {device.unfit}"
-
-    def _adopted(self, leases: Mapping[str, Lease], naming: Naming) -> dict[str, Lease]:
-        """What instances have already by entries of ours, of what was met for the first time."""
-        units = {key for key in self._units.new if key not in leases and key not in self._releasing}
-        new = self.claimants.new
-        free = (key for key in self._units if key not in leases)
-        of_slot = {slot: key for key in (free if new else units) for slot in self._units.slots_of(key)}
-        found: dict[str, Lease] = {}
-        for name, entry in self.claimants.entries(of_slot, only_new=not units) if of_slot else ():
-            key = of_slot[entries.slot_of(entry)]
-            if not (name in new or key in units):
-                continue
-            # As long as nobody could tell what the instance has, that was not given to others.
-            if key not in self._releasing or not self._names(key, naming, name):
-                found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
-        self._units.new.clear()
-        new.clear()
-        return found

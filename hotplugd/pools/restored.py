@@ -18,19 +18,24 @@ def restored(
 ) -> list[Away]:
     """Those that entries are left of, and then those that were kept, as far as the claims lack something.
 
+    Those of claims that there are come first: who may have nothing of a pool can write an entry as well.
+
     kept    of the daemon before; left: those that entries are left of
     leases  those that there are
     asking  all claims; one that is none of them is withdrawn: its lease ends later, and is told of
     keep    for how many seconds a pool's lease outlives the absence of its device
     """
-    kept = tuple(kept)
+    kept, asking = tuple(kept), tuple(asking)
+    pools = {(each.instance, each.claim.name): each.claim.pool for each in asking}
     lacks = {(each.instance, each.claim.name): each.claim.count for each in asking}
     for lease in leases.values():
         if (lease.instance, lease.claim) in lacks:
             lacks[lease.instance, lease.claim] -= 1
     found: dict[str, Away] = {}
     noted = {(each.key, each.lease): each for each in kept}
-    for away in (*(noted.get((each.key, each.lease), each) for each in left), *kept):
+    left = [noted.get((each.key, each.lease), each) for each in left]
+    claimed = [it for it in (*left, *kept) if pools.get((it.lease.instance, it.lease.claim)) == it.pool]
+    for away in (*claimed, *kept, *left):
         claim = away.lease.instance, away.lease.claim
         if away.key in leases or away.key in found or lacks.get(claim, 1) < 1 or not keep(away.pool):
             continue

@@ -145,7 +145,7 @@ class Leases:
     def learned(self, name: InstanceName, instance: Instance | None) -> None:
         """The server said how an instance is; None where there is none."""
         if instance is None or not instance.running:
-            self._files.forget(name)
+            self._files.forget(name, gone=instance is None)
         if self.leasing.learned(name, instance):
             if self.leasing.brings(name):
                 # Before its worker plans: it would take out what is leased.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -28,7 +29,8 @@ class PoolFiles:
         self._server = server
         self._read = read
         self._pools = _NO_POOLS
-        # The files that an instance has, and since which of its starts.
+        # The files that an instance has, and since which of its starts. What stops is remembered: the
+        # devices that it keeps meanwhile are there when it starts again.
         self._has: dict[InstanceName, tuple[str, set[PoolFile]]] = {}
         self.leases: dict[InstanceName, dict[str, tuple[str, str]]] = {}
         self._wrong: dict[tuple[InstanceName, str], Problem] = {}
@@ -39,10 +41,11 @@ class PoolFiles:
         self._has.clear()
         self._wrong.clear()
 
-    def forget(self, name: InstanceName) -> None:
+    def forget(self, name: InstanceName, *, gone: bool) -> None:
         """There is no such instance, or it stopped: what is on a tmpfs inside is gone."""
-        for known in (self._has, self.leases):
-            known.pop(name, None)
+        self.leases.pop(name, None)
+        if gone:
+            self._has.pop(name, None)
         for key in [key for key in self._wrong if key[0] == name]:
             del self._wrong[key]
 
@@ -50,9 +53,10 @@ class PoolFiles:
         """Devices of these pools are about to be put into an instance. Raises ServerError where the server
         may do it later; what it refuses, and what cannot be read, is a problem, and keeps no device out.
         """
-        files = [each for pool in pools if pool in self._pools for each in self._pools[pool].files]
-        if not files:
-            return
+        if files := self._of(pools):
+            await self._before(instance, files)
+
+    async def _before(self, instance: Instance, files: Iterable[PoolFile]) -> None:
         name = instance.id
         started, has = self._has.get(name, ("", set[PoolFile]()))
         if started != instance.started:
@@ -64,14 +68,32 @@ class PoolFiles:
 
     async def after(self, instance: Instance, pools: Iterable[str]) -> None:
         """The instance has leases as its configuration says, and may have devices of these pools."""
+        pools = [*pools]
+        if self._lacks_files(instance, pools):
+            # It is tried again later where the server may do it then.
+            with suppress(ServerError):
+                await self._before(instance, self._of(pools))
         for path, text in self._other_leases(instance, pools):
             file = PoolFile("", path, mode="0644")
             if await self._tried(instance.id, file, text.encode() + b"\n"):
                 self.leases.setdefault(instance.id, {})[path] = instance.started, text
 
     def differs(self, instance: Instance, pools: Iterable[str]) -> bool:
-        """Whether a file inside says anything else of leases, or was not put there yet. As `after`."""
-        return any(self._other_leases(instance, pools))
+        """Whether a file inside says anything else of leases, or is not there. As `after`."""
+        pools = [*pools]
+        return self._lacks_files(instance, pools) or any(self._other_leases(instance, pools))
+
+    def _of(self, pools: Iterable[str]) -> list[PoolFile]:
+        return [each for pool in pools if pool in self._pools for each in self._pools[pool].files]
+
+    def _lacks_files(self, instance: Instance, pools: Iterable[str]) -> bool:
+        """Whether it had files, and has them no more since it was started anew; what failed is a problem."""
+        name = instance.id
+        if not instance.running or not instance.known or name not in self._has:
+            return False
+        started, has = self._has[name]
+        lacks = (each for each in self._of(pools) if started != instance.started or each not in has)
+        return any((name, each.path) not in self._wrong for each in lacks)
 
     def _other_leases(self, instance: Instance, pools: Iterable[str]) -> list[tuple[str, str]]:
         """The files of leases that are to be written, and what they say."""

@@ -9,7 +9,7 @@ named by the number that it has for USB 2, since every hub for USB 3 is one for 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -73,10 +73,11 @@ class Hubs:
         usb = device.usb
         if usb is None or not self.hubs:
             return ""
-        for place in sockets(usb):
-            if found := self._by_place.get(place):
-                return found
-        return self._by_hubs_serial(usb) if self._by_serial else ""
+        return self.at(sockets(usb)) or (self._by_hubs_serial(usb) if self._by_serial else "")
+
+    def at(self, socket: Iterable[str]) -> str:
+        """The name of a port; empty where it has none. socket: as `sockets` calls it"""
+        return next((found for place in socket if (found := self._by_place.get(place))), "")
 
     def places(self, wanted: Callable[[str], bool]) -> list[str]:
         """The places of all ports whose location is wanted, in order; none of hubs that go by a serial."""

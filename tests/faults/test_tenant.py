@@ -314,3 +314,28 @@ def test_storms_of_starts_and_edits(world: tuple[Land, Daemon], console: Console
     for name in names:
         Container(land.server.api, name, "evil").delete()
     eventually(lambda: problems(running) == [])
+
+
+@pytest.mark.pools
+def test_a_lease_of_an_absent_device_over_a_restart(land: Land, console: Console) -> None:
+    kernel = Path(console.node).name
+    rules = (
+        "pools: {farm: {project: lab, instances: c1, per_instance: 1, keep: 5m}}\n"
+        f"rules: [{{name: vc, match: {{subsystem: vc, kernel: {kernel}}}, attach: {{pool: farm}}}}]\n"
+    )
+    with Daemon(land.server.socket, rules) as running:
+        name, config = attached(land, console)
+        console.unplug()
+        eventually(lambda: land.victim.devices == {})
+        running.stop()
+        marks = {**json.loads(config["user.hotplugd"]), "instance": "evil/c1"}
+        put(land, name, {**config, "user.hotplugd": json.dumps(marks)})
+        running.start()
+        eventually(lambda: land.evil.devices == {})
+        (pool,) = json.loads(running.ask("pool", "--json").stdout)["pools"]
+        held = [(each["state"], each["project"], each["present"]) for each in pool["devices"]]
+        assert held == [("leased", "lab", False)]
+        console.plug()
+        eventually(lambda: land.victim.look(console.node))
+        console.unplug()
+        eventually(lambda: land.victim.devices == {})

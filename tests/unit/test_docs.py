@@ -29,7 +29,7 @@ EXAMPLES = [
     pytest.param(text, id=f"{path.relative_to(PROJECT)}-{number}")
     for path in TEXTS
     for number, text in enumerate(
-        re.findall(r"```yaml\n((?:rules|hubs):\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+        re.findall(r"```yaml\n((?:rules|hubs|pools):\n.*?)```", path.read_text("utf-8"), re.DOTALL)
     )
 ]
 HOOKS = [

@@ -113,6 +113,37 @@ async def test_what_is_released_goes_to_whoever_waits(desk: Desk) -> None:
     assert places(desk.bench) == {"job-1": ["1-1"]}
 
 
+@on_farm(1, 2)
+async def test_each_order_is_an_event_with_who_gave_it_and_so_is_its_refusal(desk: Desk) -> None:
+    await desk.start(1)
+    farm = Grant((Allowed("farm", ("lease", "cordon"), (Pattern.of("job-*"),)),))
+    orders: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("lease-move", {"instance": "job-2"}),
+        ("lease-release", {}),
+        ("cordon", {}),
+        ("uncordon", {}),
+        ("drain", {"yes": True}),
+    )
+    for verb, words in orders:
+        assert (await desk.ask(verb, "R5C001", farm, Peer(0, 1000), **words))["taken"]
+        assert not (await desk.ask(verb, "R5C009", farm, Peer(0, 1000), **words))["taken"]
+        (asked,) = desk.events(f"{verb}.asked")
+        (refused,) = desk.events(f"{verb}.refused")
+        assert {each["uid"] for each in (asked, refused)} == {1000}
+        assert all(each["by"].startswith("uid 1000") for each in (asked, refused))
+
+
+@on_farm(1, 2)
+async def test_an_instance_that_is_cordoned_keeps_what_it_has_and_gets_nothing_more(desk: Desk) -> None:
+    await desk.start(1)
+    for each in ("job-1", "job-2"):
+        assert (await desk.ask("cordon", each, reason="upgrade"))["done"]
+    await desk.bench.plug(phone(2))
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert (await desk.ask("uncordon", "job-2"))["done"]
+    assert places(desk.bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}
+
+
 @on_farm(1)
 async def test_where_nobody_waits_it_stays_and_that_is_said(desk: Desk) -> None:
     await desk.start(1)
@@ -160,6 +191,23 @@ async def test_it_moves_to_nobody_who_has_not_asked_for_it(desk: Desk) -> None:
         assert not answer["taken"]
         assert why in answer["message"]
     assert (places(desk.bench), len(desk.events("lease-move.refused"))) == ({"job-1": ["1-1"]}, 4)
+
+
+@on_farm(1, 2)
+async def test_what_may_still_be_open_is_not_moved(desk: Desk) -> None:
+    await desk.start(1)
+    await made(desk.bench, job(2, None))
+    desk.bench.revoker.open["1-1"] = "it is open in adb (process 7 in job-1)"
+    await deleted(desk.bench, 1)
+    assert desk.state(1) == "releasing"
+    await made(desk.bench, job(3))
+    for to in ("job-2", "job-3"):
+        answer = await desk.ask("lease-move", "R5C001", instance=to)
+        assert (answer["taken"], "is not out of the instance that had it" in answer["message"]) == (
+            False,
+            True,
+        )
+    assert places(desk.bench) == {}
 
 
 @on_farm(1)
@@ -353,6 +401,33 @@ async def test_a_grant_holds_for_the_instances_that_it_names(desk: Desk) -> None
     assert (await desk.ask("cordon", "R5C001", every))["done"]
     assert (await desk.ask("cordon", "android", every))["done"]
     assert (await desk.ask("lease-release", "R5C001", own))["done"]
+    assert places(desk.bench) == {}
+
+
+@on_farm(1, 2)
+async def test_a_grant_holds_for_the_pools_that_it_names(desk: Desk) -> None:
+    await desk.start(1)
+
+    def may(*pools: str) -> Grant:
+        return Grant((Allowed("farm", ("lease", "cordon"), pools=frozenset(pools)),))
+
+    every: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("cordon", "R5C001", {}),
+        ("cordon", "android", {}),
+        ("drain", "R5C001", {"yes": True}),
+        ("lease-release", "R5C001", {}),
+        ("lease-move", "R5C001", {"instance": "job-2"}),
+    )
+    for verb, device, words in every:
+        with pytest.raises(Forbidden, match=r"is of pool android|you may not cordon"):
+            await desk.ask(verb, device, may("ios"), **words)
+    # It may have devices of any pool.
+    with pytest.raises(Forbidden, match="is of no pool alone"):
+        await desk.ask("cordon", "job-1", may("android"))
+    assert places(desk.bench) == {"job-1": ["1-1"]}
+    assert (await desk.ask("lease-move", "R5C001", may("ios", "android"), instance="job-2"))["done"]
+    for verb, device, words in every[:3]:
+        assert (await desk.ask(verb, device, may("android"), **words))["done"]
     assert places(desk.bench) == {}
 
 

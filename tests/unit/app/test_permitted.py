@@ -87,6 +87,15 @@ def test_only_what_the_rules_give_to_instances_of_the_grant(
     assert not why_not(rule_set, to, there, ROOT)
 
 
+def test_a_grant_for_pools_is_about_their_devices_alone() -> None:
+    def why(rule_set: RuleSet, *pools: str) -> str:
+        return why_not(rule_set, R1, [R2], Grant((Allowed("farm", ("attach",), pools=frozenset(pools)),)))
+
+    assert not why(rules("{pool: phones}", POOL), "phones")
+    assert "is of pool phones, for which you may not attach" in why(rules("{pool: phones}", POOL), "tablets")
+    assert "is of no pool alone, for which you may not attach" in why(rules("{to: runner-1}"), "phones")
+
+
 def test_another_verb_is_not_granted() -> None:
     grant = Grant((Allowed("farm", ("attach",)),))
     assert not why_not(rules("{to: runner-1}"), R2, [R1], grant)

@@ -56,11 +56,13 @@ def test_every_key_is_optional(file: Path, text: str) -> None:
             allow:
             - {group: farm, may: read}
             - {group: '7', may: [reload, attach], instances: [r-*, q], project: ci}
+            - {group: lab, may: [cordon, port], pools: [android, ios]}
             """,
             Config(
                 allow=(
                     Allowed("farm", ("read",)),
                     Allowed("7", ("attach", "reload"), (Pattern.of("r-*"), Pattern.of("q")), "ci"),
+                    Allowed("lab", ("cordon", "port"), pools=frozenset(("android", "ios"))),
                 )
             ),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,13 +51,15 @@ class Lab:
             [lambda _, __, event: {**spread(event)}, self.logged],
             structlog.make_filtering_bound_logger(0),
         )
-        devices = {each.key: each for each in (*ROOTS, *BOX, PHONE, OTHER)}
-        want = SimpleNamespace(device=PHONE, instance=InstanceName("default", "job-1"))
+        self.devices = devices = {each.key: each for each in (*ROOTS, *BOX, PHONE, OTHER)}
+        self.attach = SimpleNamespace(pool="android")
+        job = InstanceName("default", "job-1")
+        want = SimpleNamespace(device=PHONE, instance=job, attach=self.attach)
         taken = SimpleNamespace(device=PHONE, rule=SimpleNamespace(attach=True), override=None)
         reconciler = SimpleNamespace(
             inventory=SimpleNamespace(devices=devices, unprocessed={}, devices_listed=True),
             assignments=SimpleNamespace(wants={PHONE.key: taken}),
-            attachments=lambda: [SimpleNamespace(want=want)],
+            attachments=lambda: [SimpleNamespace(want=want)] if PHONE.key in devices else [],
         )
         rules = SimpleNamespace(hubs=HUBS, rules=())
         session: Any = SimpleNamespace(reconciler=reconciler, rules=rules, host=SimpleNamespace(usb=self))
@@ -80,12 +82,15 @@ class Lab:
 
     def ask(self, order: str, **words: object) -> UsbOrderJson:
         async def ask() -> UsbOrderJson:
-            (row,) = [each for each in ENDPOINTS if each.name == order]
-            asked: Any = self.make().handlers[row](ControlRequest(ME, self.grant, {}, json.dumps(words)))
-            answer: UsbOrderJson = await asked
-            return answer
+            return await self.asks(self.make(), order, ME, words)
 
         return asyncio.run(ask())
+
+    async def asks(self, of: UsbOrders, order: str, peer: Peer, words: Mapping[str, object]) -> UsbOrderJson:
+        (row,) = [each for each in ENDPOINTS if each.name == order]
+        asked: Any = of.handlers[row](ControlRequest(peer, self.grant, {}, json.dumps(words)))
+        answer: UsbOrderJson = await asked
+        return answer
 
     @property
     def events(self) -> Sequence[Mapping[str, Any]]:
@@ -113,8 +118,8 @@ def test_a_port_is_named_by_its_location_or_by_the_kernel(lab: Lab, name: str) -
         "port shelf-1/a (1-3.1, 2-1.1) was switched off and on; 1 device went; job-1 has it"
     )
     assert lab.asked == [("1-3", 1, "cycle")]
-    assert [(each["event"], each["location"], each["action"]) for each in lab.events] == [
-        ("port.asked", "shelf-1/a", "cycle")
+    assert [(each["event"], each["location"], each["action"], each["uid"]) for each in lab.events] == [
+        ("port.asked", "shelf-1/a", "cycle", ME.uid)
     ]
 
 
@@ -194,6 +199,49 @@ def test_a_group_may_only_touch_what_its_instances_have(
             lab.ask(order, **words, yes=True)
         assert lab.events[-1]["event"] == f"{order}.refused"
         assert lab.asked == []
+
+
+def test_a_group_may_only_touch_what_its_pools_gave(lab: Lab) -> None:
+    def may(*pools: str) -> Grant:
+        return Grant((Allowed("farm", ("reset", "port"), pools=frozenset(pools)),))
+
+    orders = (("reset", {"device": "R5C001"}), ("port", {"port": "shelf-1/a", "switch": "cycle"}))
+    for of, grant, why in (
+        ("android", may("android"), ""),
+        ("android", may("ios", "android"), ""),
+        ("android", may("ios"), "is of pool android, for which you may not (reset|port)"),
+        ("", may("android"), "is of no pool alone, for which you may not (reset|port)"),
+    ):
+        lab.attach.pool, lab.grant = of, grant
+        for order, words in orders:
+            if not why:
+                assert lab.ask(order, **words)["done"]
+                continue
+            with pytest.raises(Forbidden, match=why):
+                lab.ask(order, **words)
+
+
+def test_who_has_switched_a_port_off_may_switch_it_on(lab: Lab) -> None:
+    lab.grant = Grant((Allowed("farm", ("port",), (Pattern.of("job-*"),)),))
+    other = Peer(ME.pid, ME.uid + 1000)
+
+    async def ask() -> None:
+        orders = lab.make()
+
+        def switched(switch: str, peer: Peer = ME) -> Awaitable[UsbOrderJson]:
+            return lab.asks(orders, "port", peer, {"port": "shelf-1/a", "switch": switch})
+
+        assert (await switched("off"))["done"]
+        del lab.devices[PHONE.key]
+        for switch, peer in (("on", other), ("cycle", ME), ("off", ME)):
+            with pytest.raises(Forbidden, match="only root may switch it"):
+                await switched(switch, peer)
+        assert (await switched("on"))["done"]
+        # Once it is on, it is what it was.
+        with pytest.raises(Forbidden, match="only root may switch it"):
+            await switched("on")
+
+    asyncio.run(ask())
 
 
 def test_what_the_program_could_not_do_is_said(lab: Lab) -> None:

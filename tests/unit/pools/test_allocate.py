@@ -146,7 +146,8 @@ def test_what_cannot_be_given_is_no_ones() -> None:
     job = state_of(found, "job")
     assert job.state == "unsatisfiable"
     assert job.reason == (
-        "it asks for 1, and there is 1 device of pool 'android', 1 of which cannot be given to anybody"
+        "it asks for 1, and there is 1 device of pool 'android', 1 of which cannot be given to anybody: "
+        "`hotplugd pool android` says why"
     )
     assert places(allocate(pool("x", unfit=["x"]), [asks("job")], has(x="job"))) == {"x": "job"}
 

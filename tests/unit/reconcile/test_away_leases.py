@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from hotplugd.app.pool_documents import pools_json
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
 from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, InstanceName
 from hotplugd.pools.away_leases import NOTHING_KEPT, Away, KeptLeases, Moment
-from tests.support.devices import BOOT, entry, phone
+from hotplugd.rulefile.load import parse
+from tests.support.devices import BOOT, entry, phone, plugged
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
 from tests.unit.reconcile.scripted_leases import UPTIME
@@ -378,3 +380,38 @@ async def test_that_no_device_is_what_claims_ask_for_is_told_once() -> None:
     await made(bench, job(1, None))
     assert len(bench.events("claim.problem")) == 100
     assert [each["instance"] for each in bench.events("problem.over")] == ["job-1"]
+
+
+@in_virtual_time
+async def test_it_is_said_where_it_was_and_for_how_long_its_lease_is_kept() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    for where in ("1-1", "pci-0000:00:14.0-usb-0:1-1", ""):
+        (pool,) = pools_json(bench.reconciler.assignments.leases.leasing, {})["pools"]
+        (lease,), (claim,) = pool["devices"], pool["claims"]
+        at = f"; it was at {where}" if where else ""
+        assert lease["reason"] == f"it is absent{at}; its lease is kept for 10m"
+        assert (claim["state"], claim["has"]) == ("bound", [KEY])
+        bench = await after(bench)
+        # Of an older daemon nobody knows where it was.
+        bench.lease_keeper.kept = away()
+
+
+@in_virtual_time
+async def test_another_device_of_the_same_name_is_not_the_one_that_went() -> None:
+    """Nothing but its name is known of it, and the kernel gives that to the next one elsewhere."""
+    loaded = parse(
+        "pools: {android: {instances: 'job-*', keep: 10m}}\n"
+        "rules: [{name: lines, match: {subsystem: tty}, attach: {pool: android}}]",
+        "x",
+    )
+    line = Device("/sys/devices/platform/a/tty/ttyX0", "tty", "ttyX0", node="/dev/ttyX0")
+    other = replace(line, syspath="/sys/devices/platform/b/tty/ttyX0")
+    for comes, happens in ((line, ["back"]), (other, ["over", "given"])):
+        bench = Bench(job(1), rules=loaded.rules)
+        await bench.start(plugged(line, 204, 1))
+        await pull(bench, plugged(line, 204, 1))
+        await bench.plug(plugged(comes, 204, 2, born=2))
+        assert [each for each, _ in events(bench)] == ["given", "away", *happens]
+        assert ("over", "another device has its name") in events(bench) or comes is line

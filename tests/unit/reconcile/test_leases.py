@@ -169,7 +169,8 @@ async def test_a_pool_may_let_what_stops_keep_what_it_has() -> None:
     )
     await bench.start(PHONES[0])
     await made(bench, replace(bench.instances[InstanceName("default", "job-1")], running=False))
-    assert places(bench) == {"job-1": ["1-1"]}
+    await later(60)
+    assert (places(bench), bench.events("lease.over")) == ({"job-1": ["1-1"]}, [])
     await bench.plug(*PHONES[1:])
     # What is stopped gets nothing new.
     assert places(bench) == {"job-1": ["1-1"], "job-2": ["1-2"]}

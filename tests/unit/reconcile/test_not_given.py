@@ -138,3 +138,18 @@ async def test_nobody_waits_for_a_leased_and_absent_device_of_a_cordoned_pool() 
         leases.set_cordons(cordons)
         await bench.reconciler.settled()
         assert [each.state for each in leases.leasing.allocation.claims] == ["bound", "unsatisfiable"]
+
+
+@in_virtual_time
+async def test_too_few_devices_are_a_problem_until_they_are_there() -> None:
+    bench = Bench(job(1), rules=rules("instances: 'job-*', expect: 2"))
+    await bench.start(PHONES[0])
+    message = "pool 'android' has 1 device, and should have 2"
+    assert bench.told() == [message]
+    await bench.plug(PHONES[1])
+    assert bench.told() == []
+    found = [
+        (each["event"], each["pool"], each["reason"])
+        for each in bench.events("claim.problem", "problem.over")
+    ]
+    assert found == [("claim.problem", "android", message), ("problem.over", "android", message)]

@@ -58,6 +58,31 @@ async def test_an_instance_that_is_started_anew_has_it_again() -> None:
 
 
 @in_virtual_time
+async def test_what_keeps_its_device_while_it_is_stopped_has_it_again_once_it_is_started() -> None:
+    bench = Bench(job(1), rules=rules(f"keep_stopped: true, {FILES}"))
+    bench.on_host[KEY] = b"secret"
+    await bench.start(phone(1))
+    for number in (2, 3):
+        bench.end(job(1).id)
+        await bench.reconciler.settled()
+        await later(5)
+        bench.begin(job(1).id)
+        busy = ["at first"] * (number - 2)
+
+        def fails(_: PoolFile, busy: list[str] = busy) -> None:
+            if busy:
+                raise Busy(busy.pop())
+
+        bench.misplaced = fails
+        bench.reconciler.refresh(job(1).id)
+        await later(200)
+        assert (len(bench.placed), busy) == (number, [])
+    assert bench.told() == []
+    # Nothing else is asked for.
+    assert [len(each.put) for each in bench.changes] == [1]
+
+
+@in_virtual_time
 async def test_an_unreadable_file_is_a_problem_and_no_obstacle() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start(phone(1))

@@ -1,0 +1,59 @@
+"""Which leases entries record of devices that are there, when these or their instances are met. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+
+from hotplugd.model import entry as entries
+from hotplugd.model.lease import Lease
+from hotplugd.model.values import InstanceName
+from hotplugd.pools.allocate import Asking
+from hotplugd.pools.claimants import PoolClaimants
+from hotplugd.pools.claims import Claim
+from hotplugd.pools.units import PoolUnits
+
+
+def adopted(
+    units: PoolUnits,
+    claimants: PoolClaimants,
+    asking: Iterable[Asking],
+    leases: Mapping[str, Lease],
+    releasing: Container[str],
+    is_in_others: Callable[[str, InstanceName], bool],
+) -> dict[str, Lease]:
+    """What instances have already by entries of ours, of what was met for the first time.
+
+    Of several instances with an entry for one device, the one has it whose claim may keep it: anybody can
+    write entries into instances of their own. Of several such claims it is the one whose entry was made last:
+    a snapshot that is restored brings back entries of before.
+
+    asking     all claims
+    leases     those that there are; releasing: the keys of devices whose lease is over
+    is_in_others  whether an instance other than this one may have the device with a key
+    """
+    came = {key for key in units.new if key not in leases and key not in releasing}
+    new = claimants.new
+    free = (key for key in units if key not in leases)
+    of_slot = {slot: key for key in (free if new else came) for slot in units.slots_of(key)}
+    has = claimants.entries(of_slot, only_new=not came) if of_slot else []
+    claims: dict[InstanceName, list[Claim]] = {name: [] for name, _ in has}
+    for each in asking if claims else ():
+        if each.instance in claims:
+            claims[each.instance].append(each.claim)
+    stand: dict[str, Lease] = {}
+    others: dict[str, Lease] = {}
+    for name, entry in has:
+        key = of_slot[entries.slot_of(entry)]
+        if not (name in new or key in came):
+            continue
+        # As long as nobody could tell what the instance has, that was not given to others.
+        if key not in releasing or not is_in_others(key, name):
+            found = stand if any(_may_keep(units, each, key) for each in claims[name]) else others
+            found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
+    return {**others, **stand}
+
+
+def _may_keep(units: PoolUnits, claim: Claim, key: str) -> bool:
+    device = units.devices.get(key)
+    is_of_pool = device is None or device.pool == claim.pool
+    return is_of_pool and units.devices.may_keep(claim, units.devices.taken_by(claim), key)

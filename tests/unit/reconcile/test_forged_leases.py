@@ -1,0 +1,93 @@
+"""Entries that say that an instance has a lease: whoever may edit an instance can write them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
+from hotplugd.model.values import Device, Instance, InstanceName
+from tests.support.devices import box, entry, phone
+from tests.support.virtual import at, in_virtual_time, now
+from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_away_leases import AGAIN, KEY, ONE, RULES, after, events, leased_to, pull
+from tests.unit.reconcile.test_leases import job, made, places
+
+
+def name(text: str) -> InstanceName:
+    return InstanceName("default", text)
+
+
+def forged(instance: Instance, device: Device, claim: str = "phone", unit: str = "") -> Instance:
+    """The instance with an entry for a device that it was never given."""
+    marks = {MARK_POOL: "android", MARK_CLAIM: claim, MARK_UNIT: unit}
+    each = entry(device, marks, instance=instance.id, rule="phones")
+    return replace(instance, entries={each.name: each})
+
+
+@in_virtual_time
+async def test_an_absent_phone_stays_its_holders_whatever_an_outsiders_entry_says() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    for outsider in (box(name="other"), job(1, None)):
+        await made(bench, outsider)
+        bench.instances[outsider.id] = forged(outsider, phone(4), unit=KEY)
+        bench = await after(bench)
+        assert leased_to(bench) == {KEY: "job-5"}
+        assert events(bench) == []
+    await bench.plug(AGAIN)
+    assert [each.name for each in bench.instances if bench.instances[each].entries] == ["job-5"]
+
+
+@in_virtual_time
+async def test_a_phone_stays_where_it_is_whatever_an_outsiders_entry_says() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    for outsider in (replace(box(name="other"), created="1"), job(1, None, created="1")):
+        bench.instances[outsider.id] = forged(outsider, ONE, unit=KEY)
+        bench = await after(bench, ONE)
+        await at(200)
+        assert leased_to(bench) == {KEY: "job-5"}
+        assert places(bench) == {"job-5": ["1-1"]}
+        assert [each for each in bench.requests if each.instance == "job-5"] == []
+
+
+@in_virtual_time
+async def test_a_snapshot_that_is_restored_while_no_daemon_runs_takes_nothing_from_the_holder() -> None:
+    bench = Bench(job(1), rules=RULES)
+    await bench.start(ONE)
+    snapshot = bench.instances[name("job-1")].entries
+    await at(100)
+    await made(bench, job(1, None), job(5))
+    assert places(bench) == {"job-5": ["1-1"]}
+    # The older one, which would be served first.
+    bench.instances[name("job-1")] = replace(job(1), entries=snapshot)
+    bench = await after(bench, ONE)
+    assert leased_to(bench) == {KEY: "job-5"}
+    assert places(bench) == {"job-5": ["1-1"]}
+    assert [each.instance for each in bench.requests] == ["job-1"]
+
+
+@in_virtual_time
+async def test_an_entry_that_is_written_while_another_has_the_phone_goes_and_harms_nobody() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    for outsider in (box(name="other"), job(1, None), job(2)):
+        await made(bench, forged(outsider, ONE, unit=KEY))
+        await at(now() + 100)
+        assert leased_to(bench) == {KEY: "job-5"}
+        assert places(bench) == {"job-5": ["1-1"]}
+    assert [each.instance for each in bench.requests] == ["job-5", "other", "job-1", "job-2"]
+
+
+@in_virtual_time
+async def test_an_entry_for_an_absent_phone_gives_nothing_while_another_holds_its_place() -> None:
+    bench = Bench(job(5), rules=RULES)
+    await bench.start(ONE)
+    await pull(bench, ONE)
+    for outsider in (box(name="other"), job(1, None), job(2)):
+        await made(bench, forged(outsider, AGAIN, unit=KEY))
+    await bench.plug(AGAIN)
+    await at(now() + 100)
+    assert leased_to(bench) == {KEY: "job-5"}
+    assert [name.name for name, each in bench.instances.items() if each.entries] == ["job-5"]
