@@ -10,13 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.model.values import Descriptors, Device
-from hotplugd.rulefile.load import parse
 from hotplugd.rules.early import early_decision, early_verdict, renders_early
 from hotplugd.rules.keys import KEYS, PROPERTY
 from hotplugd.rules.match import unmet
-from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import rule, ruleset
 from tests.unit.devices import HUB, tty, usb
+from tests.unit.rules.rule_texts import made, matches, one
 
 ADB = Descriptors(("ff:42:01",))
 ROOT = replace(HUB, parent=Device("/sys/devices/pci", "pci", "0000:00:14.0"))
@@ -204,10 +203,6 @@ def pairs(draw: st.DrawFn, depth: int = 2) -> tuple[Device, Device]:
     return first, then
 
 
-def one(key: str, values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return values.map(lambda value: f"{key}: '{value}'")
-
-
 TESTS = st.one_of(
     one("serial", st.sampled_from(["1A2B", "A B", "A?B", "A_B", "*", "X"])),
     one("vendor_id", NUMBERS),
@@ -223,19 +218,7 @@ TESTS = st.one_of(
 )
 
 
-def mapped(parts: list[str]) -> str:
-    return "{" + ", ".join({part.partition(":")[0]: part for part in parts}.values()) + "}"
-
-
-def nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    more = st.one_of(
-        st.tuples(st.sampled_from(["not", "parent"]), inner).map(": ".join),
-        st.lists(inner, min_size=1, max_size=3).map(lambda each: f"any: [{', '.join(each)}]"),
-    )
-    return st.lists(st.one_of(TESTS, more), min_size=1, max_size=3).map(mapped)
-
-
-MATCHES = st.recursive(st.lists(TESTS, min_size=1, max_size=2).map(mapped), nested, max_leaves=5)
+MATCHES = matches(TESTS)
 DOES = st.sampled_from(
     [
         "attach: {to: box}",
@@ -246,15 +229,6 @@ DOES = st.sampled_from(
         "attach: {to: box}, enabled: false",
     ]
 )
-
-
-def made(matches: list[tuple[str, str]]) -> RuleSet:
-    text = "".join(
-        f"  - {{name: r{at}, match: {match}, {does}}}\n" for at, (match, does) in enumerate(matches)
-    )
-    found = parse(f"rules:\n{text}", "x")
-    assert not found.errors, found.errors[0].render()
-    return found.rules
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
