@@ -23,7 +23,7 @@ from hotplugd.cli.common import (
     with_config,
     with_json,
 )
-from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs, usb_serials
+from hotplugd.host.sysfs import subsystems, usb_controllers, usb_hubs
 from hotplugd.model.text import counted, plain, quoted
 from hotplugd.rulefile.bus_numbers import usb3_halves
 from hotplugd.rulefile.diagnostics import Diagnostic
@@ -66,9 +66,11 @@ def command(
         settings, wrong = patiently(partial(configuration.load, config))
         wrong += _wrong_hooks(config)
         paths = settings.rules
+    from hotplugd.host.device_reader import usb_devices
+
     controllers = usb_controllers()
     halves = usb3_halves(usb_hubs(), controllers)
-    host = partial(load, subsystems=subsystems(), serials=usb_serials())
+    host = partial(load, subsystems=subsystems(), plugged=usb_devices())
     loaded = patiently(partial(host, paths, controllers, halves=halves))
     diagnostics = (*wrong, *configuration.traced(settings, loaded.diagnostics))
     if strict:

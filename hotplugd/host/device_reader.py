@@ -90,6 +90,18 @@ def without_node(name: str, attrs: frozenset[str]) -> list[Device]:
     return [each for each in found if each is not None and each.syspath in paths]
 
 
+def usb_devices(folder: str = DATABASE) -> list[Device]:
+    """The USB devices that are plugged in, with what udevd says of them. Raises OSError.
+
+    folder  udevd's database
+    """
+    reader = Reader(frozenset(), folder)
+    links = (f"/sys/bus/usb/devices/{name}" for name in sysfs.names("/sys/bus/usb/devices"))
+    paths = [*map(os.path.realpath, links)]
+    found = zip(paths, map(reader.above, paths), strict=True)
+    return [each for path, each in found if each is not None and each.is_usb_device and each.syspath == path]
+
+
 def matters(syspath: str) -> bool:
     """Whether there is such a device, and a rule could attach it."""
     return os.path.exists(f"{syspath}/dev") or sysfs.name_of_link(f"{syspath}/subsystem") in _WITHOUT_NODE

@@ -135,12 +135,6 @@ def usb_hubs() -> dict[str, tuple[str, str]]:
     return ports
 
 
-def usb_serials() -> frozenset[str]:
-    """The serial numbers of all USB devices."""
-    found = (attribute(f"/sys/bus/usb/devices/{name}", "serial") for name in names("/sys/bus/usb/devices"))
-    return frozenset(filter(None, found))
-
-
 def subsystems() -> frozenset[str]:
     """The names of the kernel's buses and classes on this host."""
     return frozenset((*names("/sys/bus"), *names("/sys/class")))

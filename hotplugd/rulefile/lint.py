@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.text import printable
+from hotplugd.model.values import Device
 from hotplugd.rulefile.build import BuiltRule
 from hotplugd.rulefile.bus_numbers import bus_patterns, bus_warning, path_of_port
 from hotplugd.rulefile.diagnostics import Diagnostic
 from hotplugd.rulefile.lint_matches import hardly
-from hotplugd.rulefile.udev_serials import written_as_udev
+from hotplugd.rulefile.udev_values import twofold, written_as_udev
 from hotplugd.rules.index import Fact, Index
 from hotplugd.rules.keys import (
     DEVTYPE,
@@ -43,17 +44,18 @@ def lint(
     written: Sequence[BuiltRule],
     controllers: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
-    serials: Collection[str] = (),
+    plugged: Collection[Device] = (),
 ) -> Iterator[Diagnostic]:
     """Warnings about rules, which are given in the order in which they count.
 
     controllers  the host's USB controllers in sysfs by the number of each bus; none where nobody looked
     subsystems   those that the host has; likewise
-    serials      of the USB devices that are plugged in; likewise
+    plugged      the USB devices that are plugged in; likewise
     """
     index = Index.of([built.rule.match for built in written])
     sizes = [_size(built.rule.match) for built in written]
     comparisons = pairs = 0
+    otherwise = twofold(plugged)
     for position, built in enumerate(written):
         match, size = built.rule.match, sizes[position]
         own = size.pairs(size)
@@ -64,7 +66,7 @@ def lint(
             continue
         doubts = (*_doubts(built), *_told_by_the_device(built), *_places(built, controllers))
         # One by one: no more are made than are shown.
-        doubts += (*written_as_udev(match, serials),)
+        doubts += (*written_as_udev(match, otherwise),)
         for message, hint in chain(doubts, hardly(built.rule, subsystems)):
             yield built.source.diagnostic("warning", built.span, f"rule '{built.rule.name}' {message}", hint)
         for earlier in index.filed_under(_one_of_each(match)) if built.rule.enabled else ():

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hotplugd.model.text import counted, quoted
+from hotplugd.model.values import Device
 from hotplugd.rulefile.build import Builder, BuiltRule, RuleName
 from hotplugd.rulefile.build_hubs import BuiltHub
 from hotplugd.rulefile.build_pools import BuiltPool, PoolName
@@ -57,14 +58,14 @@ def load(
     reading: Reading = lambda _: None,
     halves: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
-    serials: Collection[str] = (),
+    plugged: Collection[Device] = (),
 ) -> Loaded:
     """The rules of files and folders, in order. Raises nothing: what cannot be read is a diagnostic.
 
     controllers  the host's USB controllers by the number of each bus, which ports are warned about by
     halves       the paths of the host's USB 3 hubs, as `usb3_halves` has them; hubs are warned about by them
     subsystems   those that the host has, besides the kernel's own
-    serials      of the USB devices that are plugged in, as sysfs has them
+    plugged      the USB devices that are plugged in, with what udevd says of them
     """
 
     def folder(path: Path) -> bool:
@@ -87,8 +88,8 @@ def load(
             else:
                 _check(content, str(path), draft, GRAMMAR)
             if draft.is_full(str(path)):
-                return _loaded(draft, controllers, halves, subsystems, serials)
-    return _loaded(draft, controllers, halves, subsystems, serials)
+                return _loaded(draft, controllers, halves, subsystems, plugged)
+    return _loaded(draft, controllers, halves, subsystems, plugged)
 
 
 def parse(
@@ -150,7 +151,7 @@ def _loaded(
     controllers: Mapping[str, str],
     halves: Mapping[str, str] = _NOWHERE,
     subsystems: Collection[str] = (),
-    serials: Collection[str] = (),
+    plugged: Collection[Device] = (),
 ) -> Loaded:
     sources = tuple(draft.sources)
     doubts = [
@@ -159,7 +160,7 @@ def _loaded(
                 _doubles(draft.names),
                 doubles(draft.hubs),
                 pool_errors(draft.pools, draft.pools_asked),
-                lint(draft.written, controllers, subsystems, serials),
+                lint(draft.written, controllers, subsystems, plugged),
             )
         )
     ]

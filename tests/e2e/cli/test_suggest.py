@@ -73,3 +73,19 @@ def test_devices_without_udevs_database_are_told(usb: Usb, made: Daemon) -> None
     done = made.ask("devices")
     assert "that udevd has not processed; `udevadm trigger` asks for them" in done.stdout
     assert phone.node not in done.stdout
+
+
+def test_check_tells_a_rule_with_udevs_values_what_the_device_says(usb: Usb, made: Daemon) -> None:
+    phone = usb.plug(Phone(serial="AB CD"), "4")
+    usb.change(phone, ID_SERIAL_SHORT="AB_CD", ID_VENDOR_ID="dead")
+    rule = "- {{name: {name}, match: {{{match}}}, attach: {{to: ci-1}}}}\n"
+    matches = {"a": "serial: AB_CD", "b": "vendor_id: dead", "c": "serial: 'AB CD'", "d": "vendor_id: 18d1"}
+    made.write_rules(
+        "rules:\n" + "".join(rule.format(name=name, match=each) for name, each in matches.items())
+    )
+    done = made.ask("check")
+    assert done.returncode == 0
+    assert "rule 'a' asks for the serial 'AB_CD', as udev writes it, and the device that is" in done.stderr
+    assert "rule 'b' asks for the vendor_id 'dead'" in done.stderr
+    assert "write '18d1'; udev's is `property: {ID_VENDOR_ID: 'dead'}`" in done.stderr
+    assert "2 warnings" in done.stdout
