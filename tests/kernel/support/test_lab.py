@@ -122,10 +122,13 @@ class TestRuleFile:
         assert not any(os.path.lexists(each) for each in _links(device))
 
     def test_each_plug_has_a_name_of_its_own(self, console: Console, monitor: pyudev.Monitor) -> None:
+        """By the number of the kernel's event, which hotplugd hears before udevd has processed the device."""
         slots = set()
         for _ in range(5):
             console.plug()
-            slots.add(_hear(monitor, "add", console.syspath).properties["HOTPLUGD_SLOT"])
+            heard = _hear(monitor, "add", console.syspath)
+            slots.add(slot := heard.properties["HOTPLUGD_SLOT"])
+            assert slot == f"c-7-{128 + console.number}-boot-{heard.sequence_number}"
             console.unplug()
             _hear(monitor, "remove", console.syspath)
         assert len(slots) == 5

@@ -11,10 +11,12 @@ import pytest
 from hotplugd.aio.tasks import Activity
 from hotplugd.aio.threads import Threads
 from hotplugd.host import device_reader, sysfs, udevd, usb_descriptors
+from hotplugd.host.device_reader import Reader
 from hotplugd.host.early import Early
 from hotplugd.host.uevent import Event
 from hotplugd.model.values import Descriptors, Device
 from tests.kernel.udev.bench import until
+from tests.support.sysfs_tree import Tree
 from tests.unit.host.test_present import Scene
 
 PORT = "pci0/usb1/1-4"
@@ -254,6 +256,34 @@ def test_one_that_udevd_says_is_gone_before_it_was_told_is_not_told(play: Callab
         assert phone not in scene.devices
 
     play(script)
+
+
+def test_what_came_in_its_place_once_it_was_read_is_not_taken_for_it(play: Callable[..., None]) -> None:
+    """The kernel's events of both are yet to be heard."""
+
+    async def script(scene: Scene, announce: Announce) -> None:
+        first = plug(scene, 9, "ONE")
+        read = scene.present.reader.completed
+
+        def swapped(device: Device) -> Device:
+            whole = read(device)
+            scene.tree.remove(first)
+            plug(scene, 9, "TWO")
+            return whole
+
+        scene.present.reader.completed = swapped  # type: ignore[method-assign]
+        await announce(first, 20)
+        assert first not in scene.devices
+
+    play(script)
+
+
+def test_only_a_usb_device_with_a_number_is_read(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tty = tree.add("usb1/1-4/1-4:1.0/ttyUSB0", "tty", "DEVNAME=ttyUSB0\n", "188:0")
+    numberless = tree.add("usb1/1-5", "usb", "DEVTYPE=usb_device\n")
+    reader = Reader(frozenset(), str(tree.database))
+    assert [reader.plugged(each, 20) for each in (tty, numberless, f"{tmp_path}/none")] == [None] * 3
 
 
 def test_where_events_were_lost_what_is_being_read_waits(
