@@ -42,6 +42,10 @@ _PROPER: Final = (
     "count=2", "serial=*", "location=*", "port=1-*", "property.P=?*", "kernel=*[0-9]*",
     "driver=usb", "count=3",
 )  # fmt: skip
+_MANY: Final = (
+    "serial", "kernel", "driver", "port", "path", "property.A", "property.B", "property.C", "property.D",
+)  # fmt: skip
+_KNOWN: Final = frozenset({"serial", "port", "kernel", "subsystem"})
 _NAME: Final = re.compile("[A-Za-z0-9_-]{1,64}")
 _WHO: Final = InstanceName("default", "box")
 
@@ -56,6 +60,12 @@ def _text(feed: Feed) -> str:
     if kind < 20:
         proper = dict.fromkeys(feed.several(lambda: feed.pick(_PROPER), 3))
         return " ".join([feed.pick(("android", "serial", "android", "none")), *proper])
+    if kind < 26:
+        # One word that may be wrong, among others that are right.
+        own = [feed.pick(_PROPER), feed.text() if feed.chance(6) else feed.pick(_WORDS), feed.pick(_PROPER)]
+        return " ".join(["android", *own[feed.byte() % 3 :]])
+    if kind == 26:
+        return " ".join(["android", *(f"{key}=*[!a]*{feed.byte()}*" for key in _MANY)])
     words = feed.several(lambda: feed.text() if feed.chance(12) else feed.pick(_WORDS), 18)
     return feed.pick((" ", " ", "\t", "  ", "")).join([feed.pick(_WORDS[:4]), *words])
 
@@ -71,7 +81,8 @@ def _config(feed: Feed, most: int = 20) -> dict[str, object]:
 def claims(data: bytes) -> None:
     """Any claims of one instance: what they ask for is bounded, and what is wrong with them can be shown."""
     feed = Feed(data)
-    texts = claim_texts(_config(feed))
+    many = MOST_CLAIMS + 2 if feed.chance(16) else 0
+    texts = claim_texts({**_config(feed), **{f"{CLAIM}{number}": "android" for number in range(many)}})
     assert len(texts) <= MOST_CLAIMS + 1
     found, wrong = claims_of(_WHO, texts, _RULES.pools)
     assert len(found) <= MOST_CLAIMS + len(_RULES.pools)
@@ -88,7 +99,10 @@ def claims(data: bytes) -> None:
         assert len(claim.selector) <= LONGEST_CLAIM
         holds.can_be_shown(str(claim))
         for device in devices:
-            claim.takes(device)
+            # What udevd has a say in is asked again, and what fits wholly fits as far as it is known.
+            taken = claim.takes(device)
+            assert not claim.may_ask_udev(device) or device.early
+            assert not taken or claim.may_take(device, _KNOWN)
     # The same texts ask for the same.
     assert claims_of(_WHO, texts, _RULES.pools) == (found, wrong)
 

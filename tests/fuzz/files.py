@@ -14,8 +14,10 @@ from hotplugd.app.record import NoRecord, record, recorded
 from hotplugd.app.state_file import State, StateError, StateFile, written
 from hotplugd.hooks import settings as hooks_settings
 from hotplugd.hooks.command_input import WordError, document, variables, words
+from hotplugd.model.values import Device
 from hotplugd.rulefile.cases import failure, parse_cases
 from hotplugd.rulefile.load import parse
+from hotplugd.rules.hubs import Hubs
 from tests.fuzz import holds, made
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 from tests.fuzz.sockets import folder
@@ -53,9 +55,26 @@ def hubs(data: bytes) -> None:
         for label, below in hub.ports.items():
             assert _BELOW.fullmatch(below)
             assert hub.location(label).count("/") == 1
-    device = made.device(feed)
-    holds.can_be_shown(loaded.rules.hubs.location(device))
+    ports = [below for hub in loaded.rules.hubs.hubs for below in hub.ports.values()]
+    device = made.in_hub(feed, ports) if feed.chance() else made.device(feed)
+    location = loaded.rules.hubs.location(device)
+    holds.can_be_shown(location)
+    _is_its_place(loaded.rules.hubs, device, location)
     holds.agree(loaded.rules, device)
+
+
+def _is_its_place(found: Hubs, device: Device, location: str) -> None:
+    """Each port has one name and one place, and a device has the name of the port that it is in."""
+    assert len(set(found.locations)) == len(found.locations)
+    places = found.places(lambda _: True)
+    assert len(places) <= 2 * len(found.locations)
+    if not location:
+        return
+    named = found.named(location)
+    assert location in found.locations
+    assert named is not None
+    assert device.usb is not None
+    assert f".{device.usb.kernel.partition('-')[2]}".endswith(f".{named[1]}")
 
 
 def _hub(feed: Feed) -> object:
@@ -135,7 +154,7 @@ def _hook(feed: Feed) -> object:
         "run": [feed.pick(_RUN[:4] if odd else _RUN[:2]), *feed.several(lambda: feed.pick(run), 4)],
     }
     if feed.chance():
-        found["name"] = feed.text() if odd else f"{feed.byte()}"
+        found["name"] = feed.text() if odd else f"{feed.byte() % 8}"
     if feed.chance():
         found["match"] = {
             feed.pick(_MATCHED[:4]): feed.text() if odd else feed.pick(("*", "1A*", "box|lab/box"))
@@ -249,6 +268,7 @@ _STATE: Final = {
         {"kind": "location", "name": "shelf-1/*", "reason": "dusty", "since": "x", "by": _BY},
         {"kind": "instance", "name": "default/box", "reason": "", "since": "x", "by": _BY},
         {"kind": "device", "name": "serial:1A0023", "reason": "", "since": "x", "by": _BY},
+        {"kind": "pool", "name": "android", "reason": "", "since": "x", "by": _BY},
     ],
 }  # fmt: skip
 

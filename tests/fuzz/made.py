@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,16 @@ from hotplugd.model.entry import (
 )
 from hotplugd.model.nic_snapshot import remember
 from hotplugd.model.server_traits import ServerTraits
-from hotplugd.model.values import Device, Devnum, Entry, Inside, Instance, InstanceName, Node
+from hotplugd.model.values import (
+    Descriptors,
+    Device,
+    Devnum,
+    Entry,
+    Inside,
+    Instance,
+    InstanceName,
+    Node,
+)
 from hotplugd.rulefile.load import parse
 from hotplugd.rules.ruleset import RuleSet
 from tests.fuzz.feed import Feed
@@ -82,7 +91,31 @@ def usb_device(feed: Feed) -> Device:
         f"/sys/devices/pci0000:00/0000:00:14.0/usb1/{kernel}", "usb", kernel, "usb_device",
         feed.pick(("usb", "")), f"/dev/bus/usb/001/{number.minor:03}", number,
         feed.texts(PROPERTIES), feed.texts(ATTRS), None, f"{slot_prefix(number)}{feed.byte()}",
+        descriptors=_descriptors(feed), early=feed.chance(8),
     )  # fmt: skip
+
+
+def _descriptors(feed: Feed) -> Descriptors | None:
+    """Numbers in hex are all that comes of a device's own; the faults are ours."""
+    if feed.chance():
+        return None
+    names = feed.several(lambda: feed.pick(("ff:42:01", "08:06:50", "09:00:00", "0e:01:00")), 3)
+    return Descriptors(tuple(dict.fromkeys(names)), feed.pick(("", "", "of 2 configurations 1 are there")))
+
+
+def in_hub(feed: Feed, ports: Sequence[str]) -> Device:
+    """A USB device in one of these ports of a hub that is in the controller's first port, or elsewhere."""
+    top = "/sys/devices/pci0000:00/0000:00:14.0/usb1"
+    root = Device(
+        top, "usb", "usb1", "usb_device", properties={"ID_PATH": "pci-0000:00:14.0"},
+        attrs={"idProduct": feed.pick(("0002", "0003"))},
+    )  # fmt: skip
+    attrs = {"serial": feed.pick(("H1", "H2", feed.text()))} | ({"peer": "2-1"} if feed.chance(3) else {})
+    hub = Device(f"{top}/1-1", "usb", "1-1", "usb_device", attrs=attrs, parent=root)
+    below = feed.pick((*ports, "4.2"))
+    name = f"1-1.{below}" if not feed.chance(4) else f"1-{below}"
+    found = usb_device(feed)
+    return replace(found, syspath=f"{hub.syspath}/{name}", kernel=name, parent=hub)
 
 
 def device(feed: Feed) -> Device:

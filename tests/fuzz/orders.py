@@ -44,7 +44,7 @@ _FARM: Final = Grant(
 )
 _WORDS: Final = (
     "R5C001", "R5C002", "serial:R5C001", "1-1", "shelf-1/a", "shelf-1/*", "job-1", "job-2", "default/job-1",
-    "/dev/bus/usb/001/001", "/sys/devices/1-1", "default", "no such", "on", "off", "cycle", "farm",
+    "/dev/bus/usb/001/001", "/sys/devices/1-1", "default", "no such", "on", "off", "cycle", "farm", "android",
 )  # fmt: skip
 _KEYS: Final = ("device", "real", "project", "instance", "all", "reason", "yes", "port", "switch")
 
@@ -75,7 +75,8 @@ def orders(data: bytes) -> None:
 
 @in_virtual_time
 async def _on_a_farm(feed: Feed) -> None:
-    bench = Bench(job(1), job(2), rules=_RULES)
+    # The first has both phones, so that the second, which lacks one, may be given one.
+    bench = Bench(job(1, "android count=2"), job(2), rules=_RULES)
     bench.applied = lambda _: once_each(bench)
     session: Any = SimpleNamespace(
         reconciler=bench.reconciler, rules=_RULES, set_overrides=bench.reconciler.set_overrides,
@@ -94,18 +95,23 @@ async def _on_a_farm(feed: Feed) -> None:
     await by_hand.load(path, "start")
     await bench.start(phone(1), phone(2))
     handlers = {**by_hand.handlers, **leases.handlers, **devices.handlers, **usb.handlers}
-    for _ in range(1 + feed.byte() % 4):
+    last = ""
+    for _ in range(1 + feed.byte() % 6):
+        if feed.chance(8):
+            bench.reconciler.no_device(phone(1 + feed.byte() % 2).syspath)
+            await bench.reconciler.settled()
         endpoint = feed.pick(sorted(handlers, key=lambda each: each.name))
         peer, grant = feed.pick(((Peer(1, 0), ROOT), (Peer(1, 1000), _FARM), (Peer(1, 1001), Grant(()))))
         leased, query = _leased(bench, "job-2"), {_key(feed): _word(feed) for _ in range(feed.byte() % 4)}
         try:
-            found: Any = handlers[endpoint](ControlRequest(peer, grant, query, _body(feed)))
+            body, last = _body(feed, last)
+            found: Any = handlers[endpoint](ControlRequest(peer, grant, query, body))
             document = await found
         except (Forbidden, Unavailable, ValueError) as error:
             holds.can_be_shown(str(error))
             continue
-        # What is another's stays another's.
-        assert grant is ROOT or _leased(bench, "job-2") == leased
+        # What is another's stays another's; it may get what somebody gives back.
+        assert grant is ROOT or leased <= _leased(bench, "job-2")
         told = json.loads(document) if isinstance(document, str) else document
         json.dumps(told)
         if "message" in told:
@@ -134,15 +140,23 @@ def _word(feed: Feed) -> str:
     return feed.text() if feed.chance(4) else feed.pick(_WORDS)
 
 
-def _body(feed: Feed) -> str:
+def _body(feed: Feed, last: str) -> tuple[str, str]:
+    """What is sent, and the device that it names. last: the one before, which is often named again."""
     kind = feed.byte() % 16
     if kind == 0:
-        return feed.text()
+        return feed.text(), last
     if kind == 1:
-        return "[" * 5000
-    words: dict[str, object] = {"device": _word(feed), "instance": feed.pick(_WORDS), "yes": feed.chance()}
+        return "[" * 5000, last
+    device = last if last and feed.chance() else _word(feed)
+    words: dict[str, object] = {"device": device, "instance": feed.pick(_WORDS), "yes": feed.chance()}
+    if feed.chance():
+        # All that orders ask for, as it has to be.
+        words |= {"project": "default", "instance": feed.pick(("job-1", "job-2")), "reason": "dusty"}
+        words |= {"port": "shelf-1/a", "switch": feed.pick(("on", "off", "cycle"))} if feed.chance(4) else {}
+        words |= {"all": True} if feed.chance(8) else {}
+        return json.dumps(words), device
     words |= {_key(feed): feed.json(2) if feed.chance(6) else _word(feed) for _ in range(feed.byte() % 5)}
-    return json.dumps(words)
+    return json.dumps(words), device
 
 
 @cache
@@ -219,4 +233,12 @@ async def _follow(feed: Feed) -> None:
     assert cursor != END or not got
     first = await asyncio.wait_for(anext(lines), 20)
     assert "\n" not in first
+    # Whoever listens hears of what comes next, or that something is not kept any more.
+    later = str(kept.keep(Moment(0, 0), {"event": "y"})[0]["cursor"])
+    kept.tell()
+    async with asyncio.timeout(1000):
+        async for line in lines:
+            assert "\n" not in line
+            if line and (later in line or "events.lost" in line):
+                break
     await lines.aclose()  # type: ignore[attr-defined]

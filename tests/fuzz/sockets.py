@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -19,12 +19,37 @@ from typing import Final
 from hotplugd.aio.helper_loop import DONE, serve_one
 from hotplugd.app.control import serve
 from hotplugd.app.control_client import ControlError, get
-from hotplugd.app.endpoints import STATUS
+from hotplugd.app.control_request import ControlRequest, Forbidden, Handler, Unavailable
+from hotplugd.app.endpoints import HEALTH, RELOAD, STATUS, STREAM, Endpoint
 from hotplugd.container import inject_helper, root
 from hotplugd.container.id_map import outside_of_root
 from tests.fuzz.feed import HOSTILE, Feed, as_json
 
 _STATUS: Final = {"ready": True}
+
+
+async def _order(request: ControlRequest) -> dict[str, object]:
+    """An order that is refused as the body says."""
+    told = json.loads(request.body or "{}")
+    if not isinstance(told, dict):
+        raise ValueError("no object")  # noqa: TRY004
+    if (refused := _REFUSED.get(str(told.get("refuse")))) is not None:
+        raise refused("not now")
+    return {"taken": told.get("taken") is not False}
+
+
+async def _lines(count: int) -> AsyncIterator[str]:
+    for number in range(count):
+        yield json.dumps({"event": number})
+
+
+_REFUSED: Final = {"forbidden": Forbidden, "unavailable": Unavailable, "value": ValueError}
+_HANDLERS: Final[Mapping[Endpoint, Handler]] = {
+    STATUS: lambda _: _STATUS,
+    HEALTH: lambda request: {"health": request.query.get("health", "")},
+    STREAM: lambda request: _lines(len(request.query.get("after", "")) % 50),
+    RELOAD: _order,
+}
 
 
 def folder() -> str:
@@ -44,7 +69,7 @@ class _Daemon:
 
         async def run() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: self.defects.append(context))
-            async with serve(self.path, {STATUS: lambda _: _STATUS}):
+            async with serve(self.path, _HANDLERS):
                 ready.set()
                 await asyncio.Event().wait()
 
@@ -192,9 +217,19 @@ def users(data: bytes) -> None:
 
 
 _HEAD: Final = b" HTTP/1.1\r\nHost: x\r\n"
+
+
+def _posted(body: bytes) -> bytes:
+    """An order."""
+    return b"POST /1/reload" + _HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
 REQUEST_SEEDS: Final = (
     b"GET /1/status" + _HEAD + b"\r\n", b"GET /1/status HTTP/1.0\r\n\r\n", b"GET /1/status", b"\n",
     b"s" * 300,
+    *(_posted(b'{"refuse": "%s"}' % each.encode()) for each in _REFUSED),
+    *(_posted(each) for each in (b'{"taken": false}', b"", b"[]", b"\xff", b"[" * 3000)),
+    b"GET /1/health?health=down" + _HEAD + b"\r\n", b"GET /1/events/stream?after=12345" + _HEAD + b"\r\n",
     b"POST /1/status" + _HEAD + b"Content-Length: 2\r\n\r\n{}", b"GET /1/x?after=%ff" + _HEAD + b"\r\n",
     b"GET /1/status" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"\xff\r\n\r\n",
     b"GET /1/status" + _HEAD + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n",

@@ -28,6 +28,7 @@ from hotplugd.pools import claims as pool_claims
 from hotplugd.pools import leasing
 from hotplugd.pools.allocate import Allocation, allocate
 from hotplugd.rulefile import cases, validate_hubs
+from hotplugd.rules import hubs as rule_hubs
 from hotplugd.rules import match, ruleset
 from hotplugd.server import connection, update
 from tests.fuzz.targets import TARGETS
@@ -125,10 +126,17 @@ DEFECTS: dict[str, tuple[str, object, str, object]] = {
     "one claim gets every device": ("leases", leasing, "allocate", _greedy),
     "an entry's source is shown as it is": ("selectors", foreign_entries, "quoted", _same),
     "any path is a port's": ("hubs", validate_hubs, "below", lambda _: None),
+    "every device is in one port": (
+        "hubs",
+        rule_hubs,
+        "sockets",
+        lambda _: ("pci-0000:00:14.0-usb-0:1.4.2",),
+    ),
     "any text is given to a command": ("hooks", command_input, "_text", str),
     "any word may become an option": ("hooks", command_input, "_END_OF_OPTIONS", "{serial}"),
     "a test's text is shown as it is": ("rule-tests", cases, "quoted", _same),
     "a record loses what udev says": ("records", record, "_texts", lambda _: {}),
+    "a record loses the interfaces": ("records", record, "_descriptors", lambda _: None),
     "a broken state file ends the daemon": ("state-file", state_file, "Broken", ValueError),
     "any cursor is before all events": ("cursors", event_buffer.EventBuffer, "_number", lambda *_: -1),
     "a group may end any lease": ("orders", lease_orders, "see_granted", lambda *_: None),
