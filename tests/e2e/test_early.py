@@ -73,6 +73,23 @@ def test_without_our_udev_rule_it_waits(container: Container, usb: Usb, daemon: 
     eventually(lambda: len(running.changes()) == 1)
 
 
+def test_what_somebody_asks_the_kernel_to_say_again_is_no_plug(
+    container: Container, usb: Usb, daemon: StartDaemon
+) -> None:
+    known = usb.plug(Phone(serial="KNOWN"), "1")
+    usb.change(known, HOTPLUGD_SLOT=numbered(known, "1"))
+    phone = usb.plug(Phone(serial="AAA"), "2", processed=False)
+    running = daemon(RULES.format(box=container), usb.environment)
+    usb.announce(phone, SYNTH_UUID="0")
+    usb.announce(phone, SYNTH_UUID="8d2ac4a6-1d5c-4b0e-8f3a-3a4b5c6d7e8f")
+    for action in ("change", "bind"):
+        usb.announce(phone, action)
+    steadily(lambda: container.look(phone.node) is None, 0.5)
+    assert running.changes() == []
+    usb.announce(phone)
+    eventually(lambda: inside(container, phone))
+
+
 POOL = """
 pools: {{android: {{instances: "{box}", per_instance: 1, keep: 60s}}}}
 rules: [{{name: phones, match: {{vendor_id: 18d1}}, attach: {{pool: android, mode: "0660"}}}}]

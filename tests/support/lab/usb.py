@@ -279,6 +279,11 @@ class Usb:
         self._database(plugged.major, plugged.minor, known)
         self._ask("change", plugged.syspath, known, action)
 
+    def announce(self, plugged: Plugged, action: str = "add", /, **variables: str) -> None:
+        """The kernel says this of a device once more, with these variables; udevd has not processed it."""
+        said = {**self._properties[plugged.syspath], **variables}
+        self._ask("change", plugged.syspath, said, action)
+
     def says(self, plugged: Plugged, attr: str, raw: bytes) -> None:
         """The kernel has these very bytes in a sysfs attribute of the device, and tells of a change."""
         Path(f"{self.root}{plugged.syspath}", attr).write_bytes(raw)
