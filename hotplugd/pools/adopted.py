@@ -1,15 +1,17 @@
-"""Which leases entries record of devices that are there, when these or their instances are met. Pure."""
+"""Which leases entries record of devices that are there, and which they do not. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
 from hotplugd.model import entry as entries
 from hotplugd.model.lease import Lease
 from hotplugd.model.values import InstanceName
 from hotplugd.pools.allocate import Asking
+from hotplugd.pools.away_leases import Away
 from hotplugd.pools.claimants import PoolClaimants
 from hotplugd.pools.claims import Claim
+from hotplugd.pools.devices import PoolDevice
 from hotplugd.pools.units import PoolUnits
 
 
@@ -51,6 +53,24 @@ def adopted(
             found = stand if any(_may_keep(units, each, key) for each in claims[name]) else others
             found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
     return {**others, **stand}
+
+
+def unrecorded(
+    units: PoolUnits, claimants: PoolClaimants, leases: Mapping[str, Lease], before: Collection[Away]
+) -> dict[str, PoolDevice]:
+    """The leased devices that are there, and have no entry in instances that do not run, or just started.
+
+    before  what this said last: the entry of one that starts is made a moment later
+    """
+    noted = {each.key for each in before}
+    found: dict[str, PoolDevice] = {}
+    for key, lease in leases.items():
+        if claimants.runs(lease.instance) and key not in noted:
+            continue
+        known = units.devices.get(key)
+        if known is not None and claimants.lacks(lease.instance, units.slots_of(key)):
+            found[key] = known
+    return found
 
 
 def _may_keep(units: PoolUnits, claim: Claim, key: str) -> bool:

@@ -93,12 +93,15 @@ class AwayLeases:
 
     went  those whose device went since `begin` was called; back: the keys of those that came back
     in_edl  those whose phone is there in emergency download mode, where a restart of ours would not know it
+    unrecorded  those whose device is there, and which no entry records: their instances do not run, or just
+                started, and what the entry says is looked up in there
     """
 
     def __init__(self) -> None:
         self.went: list[Away] = []
         self.back: list[str] = []
         self.in_edl: tuple[Away, ...] = ()
+        self.unrecorded: tuple[Away, ...] = ()
         self._away: dict[str, Away] = {}
         # What selectors were compared with before, where somebody knows that.
         self._were: dict[str, Device] = {}
@@ -128,7 +131,7 @@ class AwayLeases:
 
     def kept(self, boot: str, order: tuple[tuple[InstanceName, str], ...]) -> KeptLeases:
         """What is to outlive the daemon. boot, order: as in `KeptLeases`"""
-        away = (*self._away.values(), *self.in_edl)
+        away = (*self._away.values(), *self.in_edl, *self.unrecorded)
         return KeptLeases(boot if away else "", away, order)
 
     def next_end(self, keep: Callable[[str], float], now: Moment) -> float | None:
@@ -197,19 +200,34 @@ class AwayLeases:
         }
         return were.pop() if len(were) == 1 else ""
 
-    def note_edl(self, phones: Mapping[str, PoolDevice], leases: Mapping[str, Lease], now: Moment) -> None:
-        """These devices are there in emergency download mode, and these are all leases."""
-        since = {each.key: each.since for each in self.in_edl}
-        self.in_edl = tuple(
-            Away.of(key, leases[key], known, since.get(key, now))
-            for key, known in phones.items()
-            if key in leases
-        )
+    def note_there(
+        self,
+        in_edl: Mapping[str, PoolDevice],
+        unrecorded: Mapping[str, PoolDevice],
+        leases: Mapping[str, Lease],
+        now: Moment,
+    ) -> None:
+        """These devices are there in emergency download mode, and these without an entry.
+
+        leases  all that there are
+        """
+        self.in_edl = _as_away(in_edl, leases, self.in_edl, now)
+        others = {key: known for key, known in unrecorded.items() if key not in in_edl}
+        self.unrecorded = _as_away(others, leases, self.unrecorded, now)
 
     def keep_only(self, leases: Iterable[str]) -> None:
         """Forget all but these: the others are over."""
         self._away = {key: self._away[key] for key in leases if key in self._away}
         self._were = {key: was for key, was in self._were.items() if key in self._away}
+
+
+def _as_away(
+    found: Mapping[str, PoolDevice], leases: Mapping[str, Lease], before: Iterable[Away], now: Moment
+) -> tuple[Away, ...]:
+    """The leases of these devices that are there. before: those that were noted last"""
+    since = {each.key: each.since for each in before}
+    leased = ((key, known, leases[key]) for key, known in found.items() if key in leases)
+    return tuple(Away.of(key, lease, known, since.get(key, now)) for key, known, lease in leased)
 
 
 def pool_changed(away: Away, pool: str) -> str:

@@ -140,6 +140,16 @@ class PoolClaimants:
             lease = Lease(holder, each.config.get(entries.MARK_CLAIM, ""))
             yield Away(each.config[entries.MARK_UNIT], each.config.get(entries.MARK_POOL, ""), lease, "", now)
 
+    def runs(self, name: InstanceName) -> bool:
+        """Whether the instance is known to run."""
+        return (known := self._known.get(name)) is not None and known.instance.running
+
+    def lacks(self, name: InstanceName, slots: Container[str]) -> bool:
+        """Whether the instance is known to have no entry of ours for any of these slots."""
+        if (known := self._known.get(name)) is None or not known.instance.here:
+            return False
+        return not any(entries.slot_of(each) in slots for each in _own(known.instance))
+
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
         known = self._known.get(name)

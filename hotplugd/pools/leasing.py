@@ -16,7 +16,7 @@ from hotplugd.model.lease import Lease
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Device, Instance, InstanceName
 from hotplugd.plan.desired import Wants
-from hotplugd.pools.adopted import adopted
+from hotplugd.pools.adopted import adopted, unrecorded
 from hotplugd.pools.allocate import NO_ALLOCATION, Allocation, Asking, Ended, allocate
 from hotplugd.pools.asked_leases import AskedLeases
 from hotplugd.pools.away_leases import NOTHING_KEPT, AwayLeases, KeptLeases, Moment, pool_changed
@@ -222,7 +222,8 @@ class Leasing:
         # What was somebody's without a lease, and has one now.
         self._releasing -= leases.keys()
         self.away.keep_only(leases)
-        self.away.note_edl(self._units.in_edl, leases, now)
+        before_entries = unrecorded(self._units, self.claimants, leases, self.away.unrecorded)
+        self.away.note_there(self._units.in_edl, before_entries, leases, now)
         self._note_awaited()
         self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new & leases.keys())), tuple(ended), made.claims)

@@ -134,13 +134,17 @@ def _make_key() -> None:
 
 def _tell(state: State, took: list[float], seconds: float) -> None:
     """What the day was like, in a file and on the console."""
-    assert took, "no phone's way to adb was measured"
-    rest, late = state.diary.rests, quantiles([*took, *took], n=20, method="inclusive")[-1]
+    rest, late = state.diary.rests, quantiles([*took, *took], n=20, method="inclusive")[-1] if took else 0.0
+    adb = (
+        f"plug to adb, {len(took)} times: median {median(took):.1f} s, p95 {late:.1f} s, "
+        f"worst {max(took):.1f} s"
+        if took
+        else "plug to adb: not measured, since all that somebody had were in another mode, or not authorised"
+    )
     text = (
         f"a day of {state.events} events, seed {state.diary.seed}, {len(state.model.devices)} phones and "
         f"{state.most} containers: {seconds:.0f} s\n"
-        f"plug to adb, {len(took)} times: median {median(took):.1f} s, p95 {late:.1f} s, "
-        f"worst {max(took):.1f} s\n"
+        f"{adb}\n"
         f"until all was right, {len(rest)} times: median {median(rest):.1f} s, worst {max(rest):.1f} s\n"
     )
     (RESULTS / "day.txt").write_text("\n".join((text, *state.diary.lines)))
