@@ -82,7 +82,7 @@ class Leases:
         self._problems = ProblemLog(ports.log, "claim.problem")
         self._claims = ClaimLog(ports.log)
         # The leases that were told of and are not over.
-        self._told: set[str] = set()
+        self._told: dict[str, Lease] = {}
         self._loop = asyncio.get_running_loop()
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
@@ -228,8 +228,7 @@ class Leases:
             self._alarm.cancel()
         self._alarm = None
         if pause is not None:
-            # The loop's clock stands still while the host sleeps.
-            # Nor does it round as the other clock does: at the very end there is some time left yet.
+            # The loop's clock stands still while the host sleeps, and rounds otherwise than the other one.
             pause = max(min(pause, _LONGEST_PAUSE), _SHORTEST_PAUSE)
             self._alarm = self._loop.call_later(pause, self._touch)
 
@@ -286,8 +285,13 @@ class Leases:
         for ended in allocation.ended:
             self._tell_found(ended.key, ended.lease)
             self._log.info("lease.over", **self._fields(ended.key, ended.lease), why=ended.why)
-            self._told.discard(ended.key)
-        for key in sorted(allocation.leases.keys() - self._told - {*allocation.new}):
+            self._told.pop(ended.key, None)
+        for key, before in list(self._told.items()):
+            now = allocation.leases.get(key, before)
+            if now != before and key not in allocation.new:
+                self._log.info("lease.over", **self._fields(key, before), why="another claim has it")
+                self._log.info("lease.given", **self._fields(key, now))
+        for key in sorted(allocation.leases.keys() - self._told.keys() - {*allocation.new}):
             self._tell_found(key, allocation.leases[key])
         for away in self.leasing.away.went:
             if away.key in allocation.leases:
@@ -300,7 +304,7 @@ class Leases:
         for key in allocation.new:
             self._log.info("lease.given", **self._fields(key, allocation.leases[key]))
         self._claims.are(allocation.claims, self.leasing.claimants.why_over)
-        self._told = {*allocation.leases}
+        self._told = {**allocation.leases}
 
     def _tell_found(self, key: str, lease: Lease) -> None:
         """Tell of a lease that somebody has already, as an entry or the state file says; once."""
@@ -321,9 +325,8 @@ class Leases:
 
     def _silent(self) -> frozenset[InstanceName]:
         """The instances of which the server never said what they have, where that is a matter of pools."""
-        if not self.leasing.rules.serves_pools:
-            return frozenset()
-        return frozenset(name for name, worker in self._workers.items() if self._is_silent(worker))
+        workers = self._workers.items() if self.leasing.rules.serves_pools else ()
+        return frozenset(name for name, worker in workers if self._is_silent(worker))
 
     def _is_silent(self, worker: Worker) -> bool:
         # What those of a project that was not listed yet may have is given to nobody.
@@ -331,9 +334,9 @@ class Leases:
 
     def _is_to_tell(self, worker: Worker) -> bool:
         """Whether there is a problem that no lease is about, and that was not told of, or is over."""
-        is_told = worker.name in self._told_of_silent
         is_silent = self.leasing.rules.serves_pools and self._is_silent(worker)
-        return is_told != is_silent or self._files.problems() != self._told_of_files
+        is_new = is_silent != (worker.name in self._told_of_silent)
+        return is_new or self._files.problems() != self._told_of_files
 
     def _fields(self, key: str, lease: Lease) -> Fields:
         known = self.leasing.devices.get(key)

@@ -91,7 +91,7 @@ def test_it_is_not_fed_while_no_file_can_be_opened(
     with Daemon(server.socket, rules(str(container), one), _WATCHED) as running:
         with no_more_descriptors(running.pid):
             assert silent(running)
-        assert fed(running)
+        eventually(lambda: fed(running))
         one.plug()
         eventually(lambda: there(container, one), _AFTERWARDS)
 

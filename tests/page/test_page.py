@@ -263,7 +263,7 @@ def test_a_connection_that_is_lost_without_a_word_is_made_anew(rack: Rack) -> No
     with closing(Relay(rack.served.port)) as relay:
         rack.show(relay.port)
         relay.lose()
-        eventually(lambda: rack.one("#stale").is_displayed(), 30.0, pause=0.2)
+        eventually(lambda: rack.one("#stale").is_displayed(), 60.0, pause=0.2)
         rack.farm.pull("shelf-1/3")
         rack.until(lambda: rack.says("shelf-1/3") == "shelf-1/3: free")
         assert not rack.one("#stale").is_displayed()

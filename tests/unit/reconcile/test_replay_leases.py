@@ -43,6 +43,8 @@ def shown(leases: Leases) -> Shown:
     }
 
 
+# A lease goes on by another claim of its instance: what each gets of the pool unasked.
+@example([(Farm.plug, 0, 0.0), (Farm.reload, 0, 0.0), (Farm.make, 0, 0.0), (Farm.withdraw, 0, 0.0)])
 # A phone in EDL has no serial number, and its lease is told by that all the same.
 @example(
     [(Farm.make, 0, 0.0), (Farm.plug, 0, 0.3), (Farm.edl, 0, 0.0), (Farm.lock, 0, 0.3), (Farm.pull, 0, 0.0)]
