@@ -15,6 +15,7 @@ from hotplugd.rules.pools import Pool
 
 NO_LEASES: Final = "[]"
 _NO_POOLS: Final[Mapping[str, Pool]] = MappingProxyType({})
+_NONE_YET: Final = "", frozenset[PoolFile]()
 
 
 class PoolFiles:
@@ -29,16 +30,16 @@ class PoolFiles:
         self._server = server
         self._read = read
         self._pools = _NO_POOLS
-        # The files that an instance has, and since which of its starts. What stops is remembered: the
-        # devices that it keeps meanwhile are there when it starts again.
-        self._has: dict[InstanceName, tuple[str, set[PoolFile]]] = {}
+        # The files that an instance has, and since which of its starts. What was seen stopped has none, since
+        # no start: the devices that it keeps meanwhile are there when it starts again.
+        self._has: dict[InstanceName, tuple[str, frozenset[PoolFile]]] = {}
         self.leases: dict[InstanceName, dict[str, tuple[str, str]]] = {}
         self._wrong: dict[tuple[InstanceName, str], Problem] = {}
 
     def set_rules(self, pools: Mapping[str, Pool]) -> None:
         """Take these pools from now on: their files may differ."""
         self._pools = pools
-        self._has.clear()
+        self._has = {name: known for name, known in self._has.items() if known == _NONE_YET}
         self._wrong.clear()
 
     def forget(self, name: InstanceName, *, gone: bool) -> None:
@@ -46,6 +47,8 @@ class PoolFiles:
         self.leases.pop(name, None)
         if gone:
             self._has.pop(name, None)
+        else:
+            self._has[name] = _NONE_YET
         for key in [key for key in self._wrong if key[0] == name]:
             del self._wrong[key]
 
@@ -58,13 +61,15 @@ class PoolFiles:
 
     async def _before(self, instance: Instance, files: Iterable[PoolFile]) -> None:
         name = instance.id
-        started, has = self._has.get(name, ("", set[PoolFile]()))
+        started, has = self._has.get(name, _NONE_YET)
         if started != instance.started:
-            has = set()
+            has = frozenset()
         self._has[name] = instance.started, has
         for file in files:
             if file not in has and await self._put(name, file):
-                has.add(file)
+                has |= {file}
+                if name in self._has:
+                    self._has[name] = instance.started, has
 
     async def after(self, instance: Instance, pools: Iterable[str]) -> None:
         """The instance has leases as its configuration says, and may have devices of these pools."""

@@ -83,6 +83,27 @@ async def test_what_keeps_its_device_while_it_is_stopped_has_it_again_once_it_is
 
 
 @in_virtual_time
+async def test_so_it_has_where_hotplugd_starts_or_reads_rules_meanwhile() -> None:
+    keeps = rules(f"keep_stopped: true, {FILES}")
+    for new in (False, True):
+        bench = Bench(job(1), rules=keeps)
+        await bench.start(phone(1))
+        bench.end(job(1).id)
+        await bench.reconciler.settled()
+        bench.reconciler.set_rules(rules(f"keep_stopped: true, keep: 5s, {FILES}"))
+        if new:
+            links, bench = bench.links, Bench(*bench.instances.values(), rules=keeps)
+            bench.links = links
+            await bench.start(phone(1))
+        bench.on_host[KEY] = b"secret"
+        assert bench.placed == []
+        bench.begin(job(1).id)
+        bench.reconciler.refresh(job(1).id)
+        await later(200)
+        assert [path for _, _, path, _ in bench.placed] == ["/root/.android/adbkey"]
+
+
+@in_virtual_time
 async def test_an_unreadable_file_is_a_problem_and_no_obstacle() -> None:
     bench = Bench(job(1), rules=rules())
     await bench.start(phone(1))
