@@ -21,6 +21,8 @@ from hotplugd.rules.hubs import Hubs, sockets
 
 _OF_ITSELF: Final = ("serial:", "mac:")
 """What a key begins with that a device has wherever it is plugged in."""
+# No boot lasts so long, in seconds: of what is there the next daemon, if it finds it gone, says since when.
+_NOT_YET: Final = float(1 << 53)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,9 @@ def _as_away(
     found: Mapping[str, PoolDevice], leases: Mapping[str, Lease], before: Iterable[Away], now: Moment
 ) -> tuple[Away, ...]:
     """The leases of these devices that are there. before: those that were noted last"""
-    since = {each.key: each.since for each in before}
+    since, new = {each.key: each.since for each in before}, Moment(_NOT_YET, now.day)
     leased = ((key, known, leases[key]) for key, known in found.items() if key in leases)
-    return tuple(Away.of(key, lease, known, since.get(key, now)) for key, known, lease in leased)
+    return tuple(Away.of(key, lease, known, since.get(key, new)) for key, known, lease in leased)
 
 
 def pool_changed(away: Away, pool: str) -> str:

@@ -333,7 +333,8 @@ class Leasing:
         left = [*self.claimants.absent(now, only_late=kept is None)]
         keys = self._units.by_key_before() if left else {}
         left = [replace(each, key=keys.get(each.key, each.key)) for each in left]
-        found = restored(kept.away if kept is not None else (), left, leases, asking, self._keep)
+        before = kept.away if kept is not None else ()
+        found = restored(before, left, leases, asking, self._keep, self._units)
         self.claimants.late.clear()
         for away in found:
             self.away.restore(away)

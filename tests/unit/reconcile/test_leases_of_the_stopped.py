@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from hotplugd.model.values import InstanceName
+from hotplugd.model.ports import Busy
+from hotplugd.model.values import Device, InstanceName
+from hotplugd.rules.ruleset import RuleSet
 from tests.support.devices import phone
 from tests.support.virtual import in_virtual_time, later
 from tests.unit.reconcile.bench import Bench
+from tests.unit.reconcile.test_away_leases import leased_to
 from tests.unit.reconcile.test_edl import replug
 from tests.unit.reconcile.test_leases import job, made, places, rules
 
@@ -36,10 +39,10 @@ async def with_its_phone_back(other: bool) -> Bench:
     return bench
 
 
-async def after_a_crash(bench: Bench) -> Bench:
-    new = Bench(*bench.instances.values(), rules=RULES, kept=bench.lease_keeper.kept)
+async def after_a_crash(bench: Bench, *devices: Device, served: RuleSet = RULES) -> Bench:
+    new = Bench(*bench.instances.values(), rules=served, kept=bench.lease_keeper.kept)
     new.links, new.alone, new.groups = bench.links, bench.alone, bench.groups
-    await new.start(AGAIN)
+    await new.start(*devices)
     await later(5)
     await new.lease_keeper.written()
     return new
@@ -51,9 +54,8 @@ async def test_a_lease_without_an_entry_outlives_the_daemon(other: bool) -> None
     bench = await with_its_phone_back(other)
     (kept,) = bench.lease_keeper.kept.away
     assert (kept.key, kept.lease.instance) == ("serial:R5C001", ONE)
-    new = await after_a_crash(await after_a_crash(bench))
-    leases = new.reconciler.assignments.leases.leasing.allocation.leases
-    assert {key: lease.instance for key, lease in leases.items()} == {"serial:R5C001": ONE}
+    new = await after_a_crash(await after_a_crash(bench, AGAIN), AGAIN)
+    assert leased_to(new) == {"serial:R5C001": "job-1"}
     await made(new, replace(new.instances[ONE], running=True))
     await later(30)
     assert {name: len(each.entries) for name, each in new.instances.items() if each.entries} == {ONE: 1}
@@ -72,3 +74,38 @@ async def test_it_is_kept_until_its_entry_is_there() -> None:
     await later(30)
     await bench.lease_keeper.written()
     assert [each.lease.instance for each in bench.lease_keeper.kept.away] == [ONE]
+
+
+@in_virtual_time
+async def test_it_is_kept_where_its_pool_keeps_none_of_an_absent_phone() -> None:
+    served = rules("instances: 'job-*', keep_stopped: true", "{pool: android, group: plugdev}")
+    bench = Bench(job(1), job(2), rules=served)
+
+    def fails(_: InstanceName) -> None:
+        raise Busy("it stops")
+
+    bench.glance, bench.groups = fails, {"plugdev": 46}
+    bench.reconciler.listed_devices([PHONE], [])
+    await bench.reconciler.listed_instances(bench.instances.values())
+    await later(5)
+    bench.instances[ONE] = replace(bench.instances[ONE], running=False)
+    bench.reconciler.refresh(ONE)
+    await later(5)
+    assert bench.instances[ONE].entries == {}
+    await bench.lease_keeper.written()
+    assert leased_to(await after_a_crash(bench, PHONE, served=served)) == {"serial:R5C001": "job-1"}
+    # What is gone by then has ended.
+    assert leased_to(await after_a_crash(bench, served=served)) == {}
+
+
+@in_virtual_time
+async def test_a_phone_that_restarts_as_hotplugd_does_has_its_time_however_long_it_was_there() -> None:
+    bench = await with_its_phone_back(True)
+    await later(3000)
+    new = await after_a_crash(bench)
+    assert leased_to(new) == {"serial:R5C001": "job-1"}
+    await later(500)
+    new = await after_a_crash(new)
+    assert leased_to(new) == {"serial:R5C001": "job-1"}
+    await later(150)
+    assert leased_to(new) == {}
