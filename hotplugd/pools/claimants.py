@@ -144,11 +144,13 @@ class PoolClaimants:
         """Whether the instance is known to run."""
         return (known := self._known.get(name)) is not None and known.instance.running
 
-    def lacks(self, name: InstanceName, slots: Container[str]) -> bool:
+    def lacks(self, name: InstanceName, slots: Iterable[str]) -> bool:
         """Whether the instance is known to have no entry of ours for any of these slots."""
         if (known := self._known.get(name)) is None or not known.instance.here:
             return False
-        return not any(entries.slot_of(each) in slots for each in _own(known.instance))
+        # By name: anybody can write as many entries as they like.
+        names, there = (each for slot in slots for each in entries.names_for(slot)), known.instance.entries
+        return not any(_is_own(there[each], entries.mark_for(name)) for each in names if each in there)
 
     def brings(self, name: InstanceName) -> bool:
         """Whether the instance was met for the first time, and has entries of ours: it may have leases."""
@@ -297,5 +299,9 @@ def _own(instance: Instance) -> Iterator[Entry]:
     """The entries of ours that were made for this instance, and not for one that it is a copy of."""
     mark = entries.mark_for(instance.id)
     for entry in instance.entries.values() if instance.here else ():
-        if entries.is_ours(entry) and entry.config.get(entries.MARK_INSTANCE) == mark:
+        if _is_own(entry, mark):
             yield entry
+
+
+def _is_own(entry: Entry, mark: str) -> bool:
+    return entries.is_ours(entry) and entry.config.get(entries.MARK_INSTANCE) == mark
