@@ -25,9 +25,9 @@ def adopted(
 ) -> dict[str, Lease]:
     """What instances have already by entries of ours, of what was met for the first time.
 
-    Of several instances with an entry for one device, the one has it whose claim may keep it: anybody can
-    write entries into instances of their own. Of several such claims it is the one whose entry was made last:
-    a snapshot that is restored brings back entries of before.
+    Of several instances with an entry for one device, the one has it whose claim may keep it and lacks it
+    besides its newer entries: anybody can write entries into instances of their own. Of several such claims
+    it is the one whose entry was made last: a snapshot that is restored brings back entries of before.
 
     asking     all claims
     leases     those that there are; releasing: the keys of devices whose lease is over
@@ -39,19 +39,28 @@ def adopted(
     of_slot = {slot: key for key in (free if new else came) for slot in units.slots_of(key)}
     has = claimants.entries(of_slot, only_new=not came) if of_slot else []
     claims: dict[InstanceName, list[Claim]] = {name: [] for name, _ in has}
+    lacks: dict[tuple[InstanceName, str], int] = {}
     for each in asking if claims else ():
         if each.instance in claims:
             claims[each.instance].append(each.claim)
+            lacks[each.instance, each.claim.name] = each.claim.count
+    for lease in leases.values() if lacks else ():
+        if (lease.instance, lease.claim) in lacks:
+            lacks[lease.instance, lease.claim] -= 1
     stand: dict[str, Lease] = {}
     others: dict[str, Lease] = {}
     for name, entry in has:
-        key = of_slot[entries.slot_of(entry)]
+        key, own = of_slot[entries.slot_of(entry)], entry.config.get(entries.MARK_CLAIM, "")
         if not (name in new or key in came):
             continue
         # As long as nobody could tell what the instance has, that was not given to others.
-        if key not in releasing or not is_in_others(key, name):
-            found = stand if any(_may_keep(units, each, key) for each in claims[name]) else others
-            found.setdefault(key, Lease(name, entry.config.get(entries.MARK_CLAIM, "")))
+        if key in stand or (key in releasing and is_in_others(key, name)):
+            continue
+        # It keeps no more than it asks for; an entry's own claim before others of its instance.
+        may = [it.name for it in claims[name] if lacks[name, it.name] > 0 and _may_keep(units, it, key)]
+        if may:
+            lacks[name, own if own in may else may[0]] -= 1
+        (stand if may else others).setdefault(key, Lease(name, own))
     return {**others, **stand}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_UNIT
+from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_SINCE, MARK_UNIT
 from hotplugd.model.values import Device, Instance, InstanceName
 from tests.support.devices import box, entry, phone
 from tests.support.virtual import at, in_virtual_time, now
@@ -50,6 +50,25 @@ async def test_a_phone_stays_where_it_is_whatever_an_outsiders_entry_says() -> N
         assert leased_to(bench) == {KEY: "job-5"}
         assert places(bench) == {"job-5": ["1-1"]}
         assert [each for each in bench.requests if each.instance == "job-5"] == []
+
+
+@in_virtual_time
+async def test_a_claim_takes_no_more_by_newer_entries_than_it_asks_for() -> None:
+    phones = [phone(number) for number in (1, 2, 3)]
+    bench = Bench(job(5), job(6), job(7), rules=RULES)
+    await bench.start(*phones)
+    marks = {MARK_POOL: "android", MARK_CLAIM: "phone", MARK_SINCE: "at 9"}
+    written = [entry(each, marks, instance=job(1).id, rule="phones") for each in phones]
+    bench.instances[name("job-1")] = replace(job(1), entries={each.name: each for each in written})
+    bench.reconciler.close()
+    bench, before = Bench(*bench.instances.values(), rules=RULES), bench
+    bench.links = before.links
+    await bench.start(*phones)
+    await at(200)
+    assert len({*leased_to(bench).values()} & {"job-5", "job-6", "job-7"}) == 2
+    assert sorted(map(len, places(bench).values())) == [1, 1, 1]
+    # Those who keep theirs have them all the while.
+    assert len({each.instance for each in bench.requests}) == 2
 
 
 @in_virtual_time
