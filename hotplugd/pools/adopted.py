@@ -18,10 +18,11 @@ from hotplugd.pools.units import PoolUnits
 def adopted(
     units: PoolUnits,
     claimants: PoolClaimants,
-    asking: Iterable[Asking],
+    asking: Collection[Asking],
     leases: Mapping[str, Lease],
     releasing: Container[str],
     is_in_others: Callable[[str, InstanceName], bool],
+    kept: Collection[Away] = (),
 ) -> dict[str, Lease]:
     """What instances have already by entries of ours, of what was met for the first time.
 
@@ -32,6 +33,7 @@ def adopted(
     asking     all claims
     leases     those that there are; releasing: the keys of devices whose lease is over
     is_in_others  whether an instance other than this one may have the device with a key
+    kept       leases of the daemon before: those of claims that there are come before entries that none keeps
     """
     came = {key for key in units.new if key not in leases and key not in releasing}
     new = claimants.new
@@ -61,6 +63,8 @@ def adopted(
         if may:
             lacks[name, own if own in may else may[0]] -= 1
         (stand if may else others).setdefault(key, Lease(name, own))
+    for key in _claimed(kept, asking) if others else ():
+        others.pop(key, None)
     return {**others, **stand}
 
 
@@ -80,6 +84,12 @@ def unrecorded(
         if known is not None and claimants.lacks(lease.instance, units.slots_of(key)):
             found[key] = known
     return found
+
+
+def _claimed(kept: Iterable[Away], asking: Iterable[Asking]) -> list[str]:
+    """The keys of those leases of which there are the claims."""
+    pools = {(each.instance, each.claim.name): each.claim.pool for each in asking}
+    return [each.key for each in kept if pools.get((each.lease.instance, each.lease.claim)) == each.pool]
 
 
 def _may_keep(units: PoolUnits, claim: Claim, key: str) -> bool:

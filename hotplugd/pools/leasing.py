@@ -178,6 +178,7 @@ class Leasing:
             before,
             self._releasing,
             lambda key, name: self._names(key, naming, name),
+            (self._before or NOTHING_KEPT).away,
         )
         self._units.new.clear()
         self.claimants.new.clear()
@@ -333,8 +334,7 @@ class Leasing:
         left = [*self.claimants.absent(now, only_late=kept is None)]
         keys = self._units.by_key_before() if left else {}
         left = [replace(each, key=keys.get(each.key, each.key)) for each in left]
-        before = kept.away if kept is not None else ()
-        found = restored(before, left, leases, asking, self._keep, self._units)
+        found = restored((kept or NOTHING_KEPT).away, left, leases, asking, self._keep, self._units)
         self.claimants.late.clear()
         for away in found:
             self.away.restore(away)

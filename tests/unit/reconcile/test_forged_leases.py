@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotplugd.model.entry import MARK_CLAIM, MARK_POOL, MARK_SINCE, MARK_UNIT
+from hotplugd.model.lease import Lease
 from hotplugd.model.values import Device, Instance, InstanceName
 from tests.support.devices import box, entry, phone
 from tests.support.virtual import at, in_virtual_time, now
@@ -50,6 +51,27 @@ async def test_a_phone_stays_where_it_is_whatever_an_outsiders_entry_says() -> N
         assert leased_to(bench) == {KEY: "job-5"}
         assert places(bench) == {"job-5": ["1-1"]}
         assert [each for each in bench.requests if each.instance == "job-5"] == []
+
+
+@in_virtual_time
+async def test_a_phone_that_comes_back_meanwhile_is_its_holders_whatever_an_outsiders_entry_says() -> None:
+    for outsider in (box(name="other"), job(1, None)):
+        bench = Bench(job(5), job(2), rules=RULES)
+        await bench.start(ONE)
+        # The other one waits, and is served first.
+        bench.reconciler.assignments.leases.move(KEY, Lease(name("job-5"), "phone"), "moved")
+        await at(now() + 100)
+        await pull(bench, ONE)
+        await bench.lease_keeper.written()
+        bench.instances[outsider.id] = forged(outsider, AGAIN, unit=KEY)
+        bench = await after(bench, AGAIN)
+        await at(now() + 100)
+        assert leased_to(bench) == {KEY: "job-5"}
+        # It is out of the one before it is in the other.
+        assert [(each.instance, len(each.put)) for each in bench.changes] == [
+            (outsider.id.name, 0),
+            ("job-5", 1),
+        ]
 
 
 @in_virtual_time
