@@ -34,7 +34,10 @@ PLAIN = rules(attach="{to: zoo}")
 RULES = (
     rules(f"instances: 'job-*', keep: 60s, {READY}, {FILES}", attach="{pool: android, with: tty}"),
     rules(f"instances: 'job-*', {READY}"),
-    rules(f"instances: 'job-*', keep_stopped: true, {FILES}", attach="{pool: android, with: tty}"),
+    rules(
+        f"instances: 'job-*', keep_stopped: true, {FILES}",
+        attach="{pool: android, with: tty, group: plugdev}",
+    ),
     rules("instances: 'job-*', per_instance: 1, keep: 60s"),
     PLAIN,
 )
@@ -78,7 +81,7 @@ class Farm:
 
     def _new(self, bench: Bench) -> None:
         self.bench = bench
-        bench.patience, bench.edited = 100_000, True
+        bench.patience, bench.edited, bench.groups = 100_000, True, {"plugdev": 46}
         bench.takes, bench.looking = 0.02, 0.005
         bench.lease_keeper.takes = 0.003
         bench.applied = self._applied
@@ -201,7 +204,7 @@ class Farm:
         else:
             self.delete(number, born)
             self.texts[number] = CLAIMS[born % len(CLAIMS)]
-            self._change(number, job(number, self.texts[number], created=f"{born:04}"))
+            self._change(number, job(number, self.texts[number], created=f"2026-11-27T18:00:{born:02}"))
 
     def two_claims(self, number: int, _: int) -> None:
         if (actual := self.bench.instances.get(name(number))) is not None:
@@ -232,7 +235,9 @@ class Farm:
         ) not in self.bench.instances:
             if number in self.texts:
                 self.texts[other] = self.texts[number]
-            self._change(other, replace(actual, id=name(other), running=False, created=f"{born:04}"))
+            self._change(
+                other, replace(actual, id=name(other), running=False, created=f"2026-11-27T18:00:{born:02}")
+            )
 
     def withdraw(self, number: int, _: int) -> None:
         if (actual := self.bench.instances.get(name(number))) is not None:
