@@ -146,8 +146,9 @@ class AwayLeases:
         self.went, self.back = [], []
 
     def restore(self, away: Away) -> None:
-        """Take a lease that the daemon before has kept."""
+        """Take a lease that the daemon before has kept; where its device is there no entry records it yet."""
         self._away[away.key] = away
+        self.unrecorded += (replace(away, since=Moment(_NOT_YET, away.since.day)),)
 
     def goes(self, key: str, lease: Lease, was: PoolDevice | None, since: Moment) -> Away:
         """A device that is leased, and was like this, is absent from now on. Returns its lease."""

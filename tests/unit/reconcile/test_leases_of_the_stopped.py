@@ -109,3 +109,19 @@ async def test_a_phone_that_restarts_as_hotplugd_does_has_its_time_however_long_
     assert leased_to(new) == {"serial:R5C001": "job-1"}
     await later(150)
     assert leased_to(new) == {}
+
+
+@in_virtual_time
+async def test_it_is_kept_where_hotplugd_crashes_again_before_its_entry_is_there() -> None:
+    bench = await with_its_phone_back(True)
+    bench.instances[ONE] = replace(bench.instances[ONE], running=True)
+    for _ in range(3):
+        new = Bench(*bench.instances.values(), rules=RULES, kept=bench.lease_keeper.kept)
+        new.links, new.groups = bench.links, bench.groups
+        new.hanging_looks.add(ONE)
+        new.reconciler.listed_devices([AGAIN], [])
+        await new.reconciler.listed_instances(new.instances.values())
+        await later(30)
+        await new.lease_keeper.written()
+        assert [each.lease.instance for each in new.lease_keeper.kept.away] == [ONE]
+        bench = new
