@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -15,29 +20,62 @@ from tests.support.lab.patience import patiently
 from tests.support.lab.server import Server
 from tests.support.lab.wait import eventually
 
-# The server has made the nodes by then, and the container does not run yet.
-_SLOW = "lxc.hook.mount = /bin/sleep 2"
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Instances with this configuration do not get past a hook while it is shut. The server has made their
+    nodes by then, and they do not run yet.
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> dict[str, str]:
+        return {"raw.lxc": f"lxc.hook.mount = {self.folder}/hook"}
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        (self.folder / "shut").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "shut").unlink()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with tempfile.TemporaryDirectory(prefix="hpg-", dir="/tmp") as name:
+        made = Gate(Path(name))
+        # The hook is run by the root of an unprivileged container.
+        made.folder.chmod(0o755)
+        hook = made.folder / "hook"
+        hook.write_text(f"#!/bin/sh\nwhile [ -e {name}/shut ]; do /bin/sleep 0.1; done\n")
+        hook.chmod(0o755)
+        yield made
 
 
 @pytest.mark.parametrize("action", ["Restarting", "Starting"])
-def test_nothing_is_taken_out_while_the_server_starts_it(server: Server, launch: Launch, action: str) -> None:
-    container = launch(config={"raw.lxc": _SLOW})
+def test_nothing_is_taken_out_while_the_server_starts_it(
+    server: Server, launch: Launch, gate: Gate, action: str
+) -> None:
+    container = launch(config=gate.config)
     name, made = name_of(container), entry()
     run(server, lambda lxd: lxd.apply(name, [made], []))
     if action == "Starting":
         container.stop()
     with ThreadPoolExecutor(1) as other:
-        done = other.submit(container.restart if action == "Restarting" else container.start)
-        eventually(lambda: action in str(server.api.get("/1.0/operations?recursion=1").get("running")))
-        eventually(lambda: container.config["status"] == "Stopped")
+        with gate.shut():
+            done = other.submit(container.restart if action == "Restarting" else container.start)
+            eventually(lambda: action in str(server.api.get("/1.0/operations?recursion=1").get("running")))
+            eventually(lambda: container.config["status"] == "Stopped")
 
-        def is_refused() -> bool:
-            # While it begins the server writes down that it does, and the ETag is another.
-            with pytest.raises(Busy) as caught:
-                run(server, lambda lxd: lxd.apply(name, [], [made.name]))
-            return f"does not run, and the server is at it: {action} instance" in str(caught.value)
+            def is_refused() -> bool:
+                # While it begins the server writes down that it does, and the ETag is another.
+                with pytest.raises(Busy) as caught:
+                    run(server, lambda lxd: lxd.apply(name, [], [made.name]))
+                return f"does not run, and the server is at it: {action} instance" in str(caught.value)
 
-        eventually(is_refused)
+            eventually(is_refused)
         done.result()
     assert container.look("/dev/lab") is not None
     run(server, lambda lxd: lxd.apply(name, [], [made.name]))
@@ -45,15 +83,20 @@ def test_nothing_is_taken_out_while_the_server_starts_it(server: Server, launch:
 
 
 @pytest.mark.pools
-def test_it_has_its_leases_again(launch: Launch, consoles: Consoles, daemon: StartDaemon) -> None:
+def test_it_has_its_leases_again(launch: Launch, consoles: Consoles, daemon: StartDaemon, gate: Gate) -> None:
     phones = consoles(2)
     for each in phones:
         each.plug()
     farm = daemon(rules(phones))
-    job = launch(config={**claiming("farm count=2"), "raw.lxc": _SLOW})
+    job = launch(config={**claiming("farm count=2"), **gate.config})
     numbers = [each.number for each in phones]
     eventually(lambda: had(job, phones) == numbers)
     eventually(farm.is_fine)
-    patiently(job.restart)
+    with ThreadPoolExecutor(1) as other:
+        with gate.shut():
+            done = other.submit(lambda: patiently(job.restart))
+            # Its leases are over, and what it has is to go out: for as long as whoever stops it may do more.
+            eventually(lambda: "the server is at it" in str(farm.status()["problems"]))
+        done.result()
     eventually(lambda: had(job, phones) == numbers)
     eventually(farm.is_fine)
