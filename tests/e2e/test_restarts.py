@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -19,15 +21,22 @@ from tests.support.lab.wait import eventually
 _SLOW = "lxc.hook.mount = /bin/sleep 2"
 
 
-@pytest.mark.parametrize("action", ["Restarting", "Starting"])
+@pytest.mark.parametrize("action", ["Restarting instance", "Starting instance", "Restoring snapshot"])
 def test_nothing_is_taken_out_while_the_server_starts_it(server: Server, launch: Launch, action: str) -> None:
     container = launch(config={"raw.lxc": _SLOW})
     name, made = name_of(container), entry()
     run(server, lambda lxd: lxd.apply(name, [made], []))
-    if action == "Starting":
+    if action == "Starting instance":
         container.stop()
+    if action == "Restoring snapshot":
+        container.snapshot("s0")
+    actions: dict[str, Callable[[], None]] = {
+        "Restarting instance": container.restart,
+        "Starting instance": container.start,
+        "Restoring snapshot": partial(container.restore, "s0"),
+    }
     with ThreadPoolExecutor(1) as other:
-        done = other.submit(container.restart if action == "Restarting" else container.start)
+        done = other.submit(actions[action])
         eventually(lambda: action in str(server.api.get("/1.0/operations?recursion=1").get("running")))
         eventually(lambda: container.config["status"] == "Stopped")
 
@@ -35,7 +44,7 @@ def test_nothing_is_taken_out_while_the_server_starts_it(server: Server, launch:
             # While it begins the server writes down that it does, and the ETag is another.
             with pytest.raises(Busy) as caught:
                 run(server, lambda lxd: lxd.apply(name, [], [made.name]))
-            return f"does not run, and the server is at it: {action} instance" in str(caught.value)
+            return f"does not run, and the server is at it: {action}" in str(caught.value)
 
         eventually(is_refused)
         done.result()
