@@ -18,6 +18,7 @@ from hotplugd.rules.udev_serial import as_udev
 _VENDOR, _PRODUCT, _SERIAL = "ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT"
 _KEYS: Final = {ID: (_VENDOR, _PRODUCT), VENDOR_ID: (_VENDOR,), PRODUCT_ID: (_PRODUCT,), SERIAL: (_SERIAL,)}
 """By key udev's properties that have it, or each a part of it."""
+_NAMES: Final = {key.name: names for key, names in _KEYS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,20 @@ def written_as_udev(match: Match, devices: Collection[Twofold]) -> Iterator[tupl
 
     devices  those that are plugged in and of which udev says otherwise
     """
-    for each in devices:
-        if unmet(match, each.udevs) is not None or unmet(match, each.device) is None:
+    # Most rules end here: a host may have a thousand such devices, and thousands of rules.
+    asked = [(test, _NAMES[test.key.name]) for test in match.key_tests() if test.key.name in _NAMES]
+    for each in devices if asked else ():
+        found = [pair for pair in asked if pair[0].holds(each.udevs) and not pair[0].holds(each.device)]
+        if not found or unmet(match, each.udevs) is not None or unmet(match, each.device) is None:
             continue
-        for test in match.key_tests():
-            names = next((names for key, names in _KEYS.items() if key.name == test.key.name), ())
-            if not names or not test.holds(each.udevs) or test.holds(each.device):
-                continue
+        for test, names in found:
             udevs, own = test.key.values(each.udevs)[0], (*test.key.values(each.device), "")[0]
             says = f"says '{printable(own)}'" if own else "says none"
             parts = zip(names, udevs.split(":", 1) if len(names) > 1 else [udevs], strict=True)
             written = ", ".join(f"{name}: '{quoted(part)}'" for name, part in parts)
             hint = f"udev's is `property: {{{written}}}`"
-            asked = f"asks for the {test.key.name} '{printable(udevs)}', as udev writes it"
-            there = f"{asked}, and the device that is there {says}"
+            wanted = f"asks for the {test.key.name} '{printable(udevs)}', as udev writes it"
+            there = f"{wanted}, and the device that is there {says}"
             yield there, f"write '{quoted(own)}'; {hint}" if own else hint
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from types import FrameType
+
 import pytest
 
 from hotplugd.model.values import Device
@@ -121,3 +125,22 @@ def test_what_the_device_says_is_not_told_of_and_nor_is_what_the_rule_does_not_t
 
 def test_a_serial_number_that_udev_drops_is_the_devices_for_rules_as_ever() -> None:
     assert twofold([plugged("AB,CD"), plugged("ABé"), plugged("AB1"), plugged("")]) == []
+
+
+def test_a_rule_costs_little_for_each_of_a_thousand_devices_that_it_does_not_ask_for() -> None:
+    """A host may have thousands of rules: of each device one test is made, and only where a rule has one."""
+    devices = twofold([plugged(f"AB {number}") for number in range(1000)])
+    calls = Counter[str]()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        calls[frame.f_code.co_name] += event == "call"
+
+    texts = "{serial: 'AB CD'}", "{subsystem: tty}"
+    matches = [each.match for text in texts for each in ruleset(rule(text, "{to: box}")).rules]
+    sys.setprofile(count)
+    try:
+        assert [list(written_as_udev(each, devices)) for each in matches] == [[], []]
+    finally:
+        sys.setprofile(None)
+    assert calls["holds"] <= len(devices)
+    assert calls["unmet"] == 0
