@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from json import dumps
 from typing import Final
 
 from hotplugd.model.text import printable, quoted
 from hotplugd.model.values import Device
 from hotplugd.rules.keys import ID, PRODUCT_ID, SERIAL, VENDOR_ID
 from hotplugd.rules.match import Match, unmet
+from hotplugd.rules.pattern import literally
 from hotplugd.rules.udev_serial import as_udev
 
 _VENDOR, _PRODUCT, _SERIAL = "ID_VENDOR_ID", "ID_MODEL_ID", "ID_SERIAL_SHORT"
@@ -50,11 +52,17 @@ def written_as_udev(match: Match, devices: Collection[Twofold]) -> Iterator[tupl
             udevs, own = test.key.values(each.udevs)[0], (*test.key.values(each.device), "")[0]
             says = f"says '{printable(own)}'" if own else "says none"
             parts = zip(names, udevs.split(":", 1) if len(names) > 1 else [udevs], strict=True)
-            written = ", ".join(f"{name}: '{quoted(part)}'" for name, part in parts)
+            written = ", ".join(f"{name}: {_value(part)}" for name, part in parts)
             hint = f"udev's is `property: {{{written}}}`"
             wanted = f"asks for the {test.key.name} '{printable(udevs)}', as udev writes it"
             there = f"{wanted}, and the device that is there {says}"
-            yield there, f"write '{quoted(own)}'; {hint}" if own else hint
+            yield there, f"write {_value(own)}; {hint}" if own else hint
+
+
+def _value(text: str) -> str:
+    """The text as a rule has it: YAML, and no pattern, whatever a device says."""
+    pattern = literally(text)
+    return f"'{text}'" if pattern == quoted(text) and "'" not in text else dumps(pattern)
 
 
 def _as_udev_has_it(device: Device) -> Device:
