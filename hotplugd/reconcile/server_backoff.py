@@ -46,8 +46,9 @@ class ServerBackoff:
         # The error of the last request, and whether an event came since: then a question does not wait.
         self._failure: ServerError | None = None
         self._heard = False
-        # Until then nothing is sent to an instance that does not run.
+        # Until then nothing is sent to an instance that does not run, and why where the server said so.
         self._hands_off = LONG_AGO
+        self._hands_off_why = HANDS_OFF_WHY
         # Whether that is because the server creates the instance.
         self._making = False
         self._learned = LONG_AGO
@@ -64,7 +65,7 @@ class ServerBackoff:
         making = Wait(self._hands_off, "its server still makes it", "its server has made it")
         return [
             Wait(self._retry.until, self._retry.message),
-            making if self._making else Wait(self._hands_off, HANDS_OFF_WHY),
+            making if self._making else Wait(self._hands_off, self._hands_off_why),
         ]
 
     def listed(self) -> None:
@@ -80,6 +81,7 @@ class ServerBackoff:
             self._hands_off, self._making = now + _MAKING, True
         elif self._new if before is None else before.running or before.made != actual.made:
             self._hands_off, self._making = now + _HANDS_OFF, False
+            self._hands_off_why = HANDS_OFF_WHY
         self._learned, self._new = now, actual is None
         self._set()
 
@@ -99,7 +101,7 @@ class ServerBackoff:
         pause, new = self._retry.failed(str(error), now, *pauses)
         if stopped:
             # Unless it starts, of which an event will tell.
-            self._hands_off = self._retry.until
+            self._hands_off, self._hands_off_why = self._retry.until, self._retry.message
             self._retry.until = LONG_AGO
         self._set()
         return pause, new

@@ -30,10 +30,10 @@ from hotplugd.rules.keys import (
     MatchKey,
 )  # fmt: skip
 from hotplugd.rules.match import unmet
+from hotplugd.rules.pattern import literally
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _NAME: Final = re.compile(r"[^a-z0-9]+")
-_SPECIAL: Final = re.compile(r"[\\*?\[\]|]")
 _LONGEST_NAME: Final = 40
 _MANY: Final = 2
 
@@ -159,7 +159,7 @@ def _yaml(name: str, match: Sequence[Condition], to: str) -> str:
 
 
 def _listed(values: Sequence[str]) -> str:
-    texts = [_scalar(_SPECIAL.sub(r"\\\g<0>", value)) for value in values]
+    texts = [_scalar(literally(value)) for value in values]
     return texts[0] if len(texts) < _MANY else f"[{', '.join(texts)}]"
 
 

@@ -112,6 +112,11 @@ class Pattern:
         ) and all(_may_match(alternative, shape) for alternative in self.wild)
 
 
+def literally(text: str) -> str:
+    """The text of the pattern that matches this text alone."""
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in text)
+
+
 def _literal(alternative: Alternative) -> str | None:
     literal = ""
     for chars in alternative:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -49,8 +49,12 @@ _MOST_INSTANCES: Final = 20_000
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
 
-# What operations that start or stop an instance are called (LXD and Incus: db/operationtype).
-_CHANGES: Final = ("Starting", "Stopping", "Restarting")
+# What operations that start or stop instances are called (LXD and Incus: db/operationtype). The server stops
+# an instance whose snapshot it restores, and starts it again. The last one is of several instances.
+_CHANGES: Final = (
+    "Starting instance", "Stopping instance", "Restarting instance", "Restoring snapshot",
+    "Updating the state of multiple instances",
+)  # fmt: skip
 
 # No device has this number: the kernel gives drivers major numbers from 1 on (block/genhd.c, fs/char_dev.c).
 # Not 0:0, the mark of what was deleted: where the server's folder is on overlayfs it could not make that node
@@ -278,14 +282,15 @@ class Api:
         stopped. (Measured on LXD 5.0.2; LXD: instance/drivers/driver_common.go, `restartCommon`.)
         """
         try:
-            answer = self._tree.operations.get(params={"recursion": 1, "project": name.project})
+            # LXD from 6.8 on tells with 2 of the operations in one for several instances; elsewhere 2 is 1.
+            answer = self._tree.operations.get(params={"recursion": 2, "project": name.project})
         except LXDAPIException:
             # The server does not tell us, and refuses what does not fit.
             return
-        for each in answer.json()["metadata"].get("running") or ():
-            urls = (each.get("resources") or {}).get("instances") or ()
+        running = answer.json()["metadata"].get("running") or ()
+        for each in chain.from_iterable((one, *(one.get("children") or ())) for one in running):
             what = str(each.get("description"))
-            if what.startswith(_CHANGES) and name.name in {_named_by(str(url)) for url in urls}:
+            if what.startswith(_CHANGES) and each.get("status") == "Running" and name.name in _names_in(each):
                 raise Busy(f"{name} does not run, and the server is at it: {short(what)}")
 
     def _finish(self, answer: Any) -> None:
@@ -313,9 +318,17 @@ def sharing(instance: Instance, other: Instance) -> Instance:
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
 
 
-def _named_by(url: str) -> str:
-    """The name of the instance at a URL: `/1.0/instances/job-1?project=ci`."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])
+def _names_in(operation: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the instances that it is about, by URLs such as `/1.0/instances/job-1?project=ci`.
+
+    LXD from 6.8 on has no resources there (operations.go, `initOperation`).
+    """
+    resources, metadata = operation.get("resources") or {}, operation.get("metadata") or {}
+    urls = (*(resources.get("instances") or resources.get("instance") or ()), metadata.get("entity_url", ""))
+    for url in urls:
+        match urlsplit(str(url)).path.split("/"):
+            case ["", _, "instances", name]:
+                yield unquote(name)
 
 
 def _where(scope: Mapping[str, str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,18 +55,25 @@ def gate() -> Iterator[Gate]:
         yield made
 
 
-@pytest.mark.parametrize("action", ["Restarting", "Starting"])
+@pytest.mark.parametrize("action", ["Restarting instance", "Starting instance", "Restoring snapshot"])
 def test_nothing_is_taken_out_while_the_server_starts_it(
     server: Server, launch: Launch, gate: Gate, action: str
 ) -> None:
     container = launch(config=gate.config)
     name, made = name_of(container), entry()
     run(server, lambda lxd: lxd.apply(name, [made], []))
-    if action == "Starting":
+    if action == "Starting instance":
         container.stop()
+    if action == "Restoring snapshot":
+        container.snapshot("s0")
+    actions: dict[str, Callable[[], None]] = {
+        "Restarting instance": container.restart,
+        "Starting instance": container.start,
+        "Restoring snapshot": partial(container.restore, "s0"),
+    }
     with ThreadPoolExecutor(1) as other:
         with gate.shut():
-            done = other.submit(container.restart if action == "Restarting" else container.start)
+            done = other.submit(actions[action])
             eventually(lambda: action in str(server.api.get("/1.0/operations?recursion=1").get("running")))
             eventually(lambda: container.config["status"] == "Stopped")
 
@@ -73,7 +81,7 @@ def test_nothing_is_taken_out_while_the_server_starts_it(
                 # While it begins the server writes down that it does, and the ETag is another.
                 with pytest.raises(Busy) as caught:
                     run(server, lambda lxd: lxd.apply(name, [], [made.name]))
-                return f"does not run, and the server is at it: {action} instance" in str(caught.value)
+                return f"does not run, and the server is at it: {action}" in str(caught.value)
 
             eventually(is_refused)
         done.result()

@@ -113,6 +113,24 @@ async def test_what_waits_since_its_instance_was_stopped_just_now() -> None:
 
 
 @in_virtual_time
+async def test_what_waits_for_a_server_that_starts_its_instance_for_long() -> None:
+    bench = Bench(box([entry(ONE)], running=False), rules=ruleset(rule("{kernel: none}", "{to: box}")))
+
+    def judge(_: Request) -> None:
+        raise Busy("the server is at it: Starting instance")
+
+    bench.judge = judge
+    await bench.start(ONE)
+    await at(100)
+    ((device, until, why, _),) = told(bench)
+    assert (device, why) == (ONE.node, "the server is at it: Starting instance")
+    assert now() < until <= now() + 5
+    bench.judge = lambda _: None
+    await at(106)
+    assert told(bench) == []
+
+
+@in_virtual_time
 async def test_what_waits_until_its_instance_is_made() -> None:
     new = InstanceName("default", "new")
     bench = Bench(rules=ruleset(rule("{subsystem: '*'}", "{to: new}")))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from types import FrameType
+
 import pytest
 
 from hotplugd.model.values import Device
 from hotplugd.rulefile.udev_values import twofold, written_as_udev
+from hotplugd.rules.match import unmet
 from hotplugd.rules.udev_serial import as_udev
 from tests.support.devices import rule, ruleset
 from tests.unit.devices import usb
@@ -121,3 +126,32 @@ def test_what_the_device_says_is_not_told_of_and_nor_is_what_the_rule_does_not_t
 
 def test_a_serial_number_that_udev_drops_is_the_devices_for_rules_as_ever() -> None:
     assert twofold([plugged("AB,CD"), plugged("ABé"), plugged("AB1"), plugged("")]) == []
+
+
+@pytest.mark.parametrize("own", ["AB|OTHER", "AB*?[", "A'B", "', vendor_id: '*", "A\\B\x1b", "AB CD", "é"])
+def test_what_is_to_be_written_takes_that_device_alone(own: str) -> None:
+    ((_, hint),) = doubts("{serial: UDEVS}", plugged(own, ID_SERIAL_SHORT="UDEVS"))
+    value = hint.removeprefix("write ").rpartition("; udev's is")[0]
+    (found,) = ruleset(rule(f"{{serial: {value}}}", "{to: box}")).rules
+    assert unmet(found.match, plugged(own)) is None
+    assert unmet(found.match, plugged("OTHER")) is not None
+    assert unmet(found.match, plugged(f"{own}X")) is not None
+
+
+def test_a_rule_costs_little_for_each_of_a_thousand_devices_that_it_does_not_ask_for() -> None:
+    """A host may have thousands of rules: of each device one test is made, and only where a rule has one."""
+    devices = twofold([plugged(f"AB {number}") for number in range(1000)])
+    calls = Counter[str]()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        calls[frame.f_code.co_name] += event == "call"
+
+    texts = "{serial: 'AB CD'}", "{subsystem: tty}"
+    matches = [each.match for text in texts for each in ruleset(rule(text, "{to: box}")).rules]
+    sys.setprofile(count)
+    try:
+        assert [list(written_as_udev(each, devices)) for each in matches] == [[], []]
+    finally:
+        sys.setprofile(None)
+    assert calls["holds"] <= len(devices)
+    assert calls["unmet"] == 0

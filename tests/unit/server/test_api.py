@@ -12,7 +12,7 @@ from pylxd.exceptions import LXDAPIException
 
 from hotplugd.model.claim_texts import LEASES
 from hotplugd.model.entry import written
-from hotplugd.model.ports import Refused, ServerError, Unreachable
+from hotplugd.model.ports import Busy, Refused, ServerError, Unreachable
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.model.values import Entry
 from hotplugd.server.api import Api
@@ -37,9 +37,11 @@ class Answer:
 class Endpoint:
     """One instance of a server, which writes down what it is asked for."""
 
-    def __init__(self, *entries: Entry, config: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self, *entries: Entry, config: Mapping[str, str] = MappingProxyType({}), status: str = "Running"
+    ) -> None:
         self.asked: list[tuple[str, Mapping[str, Any], Mapping[str, str]]] = []
-        self._config = config
+        self._config, self._status = config, status
         self._devices = {each.name: written(each) for each in entries}
 
     def get(self, **_: Any) -> Answer:
@@ -47,7 +49,7 @@ class Endpoint:
             {
                 "name": BOX.name,
                 "project": BOX.project,
-                "status": "Running",
+                "status": self._status,
                 "description": "mine",
                 "config": {**self._config},
                 "devices": self._devices,
@@ -65,8 +67,20 @@ class Endpoint:
         return Answer({})
 
 
-def api(endpoint: Endpoint, traits: ServerTraits) -> Api:
-    tree = SimpleNamespace(instances={BOX.name: endpoint})
+class Operations:
+    """What a server says of its operations."""
+
+    def __init__(self, *running: object) -> None:
+        self._running = running
+
+    def get(self, params: Mapping[str, Any]) -> Answer:
+        # LXD from 6.8 on tells of the operations of a bulk one with 2; to older ones and Incus that is 1.
+        assert params == {"recursion": 2, "project": BOX.project}
+        return Answer({"running": self._running} if self._running else {})
+
+
+def api(endpoint: Endpoint, traits: ServerTraits, operations: Operations | None = None) -> Api:
+    tree = SimpleNamespace(instances={BOX.name: endpoint}, operations=operations)
     made = SimpleNamespace(tree=tree, traits=traits, member=lambda _="": "", address="/s", projects=None)
     return Api(cast("Connection", made))
 
@@ -102,6 +116,58 @@ def test_what_the_configuration_says_of_leases_goes_along(leases: str) -> None:
     api(endpoint, NO_TRAITS).apply(BOX, [], [], None, None, leases)
     ((method, body, _),) = endpoint.asked
     assert (method, body["config"], body["devices"]) == ("PATCH", {LEASES: leases}, {})
+
+
+def operation(what: str, **more: object) -> dict[str, object]:
+    return {"description": what, "status": "Running", "resources": {}, "metadata": None, **more}
+
+
+URL = f"/1.0/instances/{BOX.name}"
+STARTING, NAMED = "Starting instance", {"entity_url": f"{URL}?project=ci"}
+BULK = "Updating the state of multiple instances"
+
+
+@pytest.mark.parametrize(
+    "running",
+    [
+        # LXD 5.0 to 6.6, and Incus.
+        operation(STARTING, resources={"instances": [URL], "containers": [f"/1.0/containers/{BOX.name}"]}),
+        # LXD 6.7.
+        operation(STARTING, resources={"instance": [f"{URL}?project=ci"]}, metadata=NAMED),
+        # LXD from 6.8 on, one and all of a project.
+        operation("Restarting instance", metadata=NAMED),
+        operation(
+            BULK,
+            metadata={"entity_url": "/1.0/projects/ci"},
+            children=[operation("Stopping instance", metadata=NAMED)],
+        ),
+        operation("Restoring snapshot", resources={"instances": [URL]}),
+    ],
+)
+def test_a_stopped_instance_is_left_alone_while_the_server_starts_or_stops_it(
+    running: dict[str, object],
+) -> None:
+    endpoint = Endpoint(ONE, status="Stopped")
+    with pytest.raises(Busy, match="the server is at it"):
+        api(endpoint, NO_TRAITS, Operations(running)).apply(BOX, [], [ONE.name], None)
+    assert endpoint.asked == []
+
+
+@pytest.mark.parametrize(
+    "running",
+    [
+        operation(STARTING, resources={"instances": [f"{URL}-2"]}, metadata={"entity_url": f"{URL}-2"}),
+        operation("Snapshotting instance", resources={"instances": [URL]}, metadata=NAMED),
+        operation("Restoring cluster member", metadata={"entity_url": f"/1.0/cluster/members/{BOX.name}"}),
+        operation(STARTING, metadata={"entity_url": f"/1.0/instances/other/snapshots/{BOX.name}"}),
+        operation(STARTING, resources=None, metadata=None, children=None),
+        operation(BULK, children=[operation(STARTING, metadata=NAMED, status="Success")]),
+    ],
+)
+def test_other_operations_keep_nothing_waiting(running: dict[str, object]) -> None:
+    endpoint = Endpoint(ONE, status="Stopped")
+    api(endpoint, NO_TRAITS, Operations(running)).apply(BOX, [], [ONE.name], None)
+    assert [method for method, _, _ in endpoint.asked] == ["PUT"]
 
 
 @pytest.mark.parametrize("keeps", [False, True])
