@@ -312,6 +312,8 @@ class TestHolders:
                 path = f"/proc/{holder.pid}/fd"
                 opened = [f"{path}/{each}" for each in range(3, 9)]
                 eventually(lambda: any(os.path.realpath(each) == console.node for each in opened))
+                # Nobody can explain what udevd has not processed.
+                eventually(lambda: made.ask("explain", console.node).returncode == 0)
                 document = explained(made, console.node)
                 assert document["holders"] == [{"pid": holder.pid, "command": "tail", "instance": ""}]
                 shown = made.ask("explain", console.node).stdout
