@@ -119,9 +119,10 @@ def make_disk(path: Path) -> None:
 
 
 def _machine(image: Image, folder: Path, disk: Path | None, board: Board, server: str) -> list[str]:
-    drives = [(image.base, "on"), (image.project, "on")]
+    drives = [(image.base, "readonly=on"), (image.project, "readonly=on")]
     if disk is not None:
-        drives.append((disk, "off"))
+        # It has to outlive guests, and not this machine: a guest does not wait for a disk that is busy.
+        drives.append((disk, "readonly=off,cache=unsafe"))
     masked = [f"systemd.mask={unit}" for name, units in _UNITS.items() if name != server for unit in units]
     options = (*_KERNEL, *masked, *(("intel_iommu=on",) if board.iommu else ()))
     # Before what it is for.
@@ -133,8 +134,7 @@ def _machine(image: Image, folder: Path, disk: Path | None, board: Board, server
         "-serial", f"file:{folder / 'console.txt'}", "-serial", "stdio", "-nic", "none",
         "-kernel", str(image.kernel), "-initrd", str(image.initial),
         "-append", " ".join(options),
-        *(word for path, readonly in drives
-          for word in ("-drive", f"file={path},format=raw,if=virtio,readonly={readonly}")),
+        *(word for path, how in drives for word in ("-drive", f"file={path},format=raw,if=virtio,{how}")),
         "-virtfs", f"local,path={folder},mount_tag=results,security_model=none",
     ]  # fmt: skip
 
