@@ -281,6 +281,8 @@ def direct(console: Console) -> None:
             fresh.rename(path)
 
 
+# Nor does any of another test's.
+@pytest.mark.alone
 def test_while_no_daemon_runs_udevd_removes_all(
     own_server: Server, launch: Callable[..., Container], console: Console, daemon: Callable[[str], Daemon]
 ) -> None:
