@@ -68,7 +68,7 @@ def _pool(session: Session, name: str) -> Target | None:
     if name not in leasing.rules.pools:
         return None
     there = (each.key for each in leasing.devices if each.pool == name)
-    absent = (each.key for each in (*leasing.away, *leasing.away.in_edl) if each.pool == name)
+    absent = (each.key for each in leasing.away.with_edl if each.pool == name)
     return Target("pool", name, f"pool {name}", tuple(dict.fromkeys((*there, *absent))))
 
 
@@ -85,8 +85,7 @@ def device(session: Session, words: DeviceRequest) -> Target:
     """One device of a pool, or one that is absent and leased. Raises Refusal."""
     leasing, found = leasing_of(session), _devices(session, words)
     by_key = {key: each for each in found if (key := leasing.key_of(each))}
-    away = (*leasing.away, *leasing.away.in_edl)
-    absent = [each.key for each in away if _is_called(each.key, words.device)]
+    absent = [each.key for each in leasing.away.with_edl if _is_called(each.key, words.device)]
     if len(by_key) > 1:
         raise several_called(words.device, by_key.values())
     if by_key:
@@ -159,7 +158,7 @@ def see_granted(
             raise Forbidden(not_for_all(of.told, admits, verb))
         return
     leasing = leasing_of(session)
-    away = {each.key: each.pool for each in (*leasing.away, *leasing.away.in_edl)}
+    away = {each.key: each.pool for each in leasing.away.with_edl}
     there = ((key, leasing.devices.get(key)) for key in of.keys)
     of_pools = {known.pool if known is not None else away.get(key, "") for key, known in there}
     see_may(verb, of.told, concerned, of_pools, grant)

@@ -82,9 +82,9 @@ def name_for(slot: str) -> str:
 @lru_cache(256)  # asked of each instance when a device goes
 def names_for(slot: str) -> tuple[str, ...]:
     """The names that an entry for a device's slot may have: of today, and as version 1 named it."""
-    kind, *numbers = slot.split("-")
-    if kind == "p" and len(numbers) == 3:  # noqa: PLR2004
-        return name_for(slot), name_for(f"p-{numbers[0]}-{numbers[2]}")
+    match slot.split("-"):
+        case ["p", first, _, last]:
+            return name_for(slot), name_for(f"p-{first}-{last}")
     return (name_for(slot),)
 
 

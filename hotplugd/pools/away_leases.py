@@ -114,6 +114,11 @@ class AwayLeases:
     def __iter__(self) -> Iterator[Away]:
         return iter(self._away.values())
 
+    @property
+    def with_edl(self) -> tuple[Away, ...]:
+        """These, and those whose phone is there in emergency download mode."""
+        return (*self._away.values(), *self.in_edl)
+
     def get(self, key: str) -> Away | None:
         """The lease of an absent device, if there is one."""
         return self._away.get(key)
@@ -133,7 +138,7 @@ class AwayLeases:
 
     def kept(self, boot: str, order: tuple[tuple[InstanceName, str], ...]) -> KeptLeases:
         """What is to outlive the daemon. boot, order: as in `KeptLeases`"""
-        away = (*self._away.values(), *self.in_edl, *self.unrecorded)
+        away = (*self.with_edl, *self.unrecorded)
         return KeptLeases(boot if away else "", away, order)
 
     def next_end(self, keep: Callable[[str], float], now: Moment) -> float | None:

@@ -223,8 +223,8 @@ class Leasing:
         # What was somebody's without a lease, and has one now.
         self._releasing -= leases.keys()
         self.away.keep_only(leases)
-        before_entries = unrecorded(self._units, self.claimants, leases, self.away.unrecorded)
-        self.away.note_there(self._units.in_edl, before_entries, leases, now)
+        without_entry = unrecorded(self._units, self.claimants, leases, self.away.unrecorded)
+        self.away.note_there(self._units.in_edl, without_entry, leases, now)
         self._note_awaited()
         self.leaving.note(self._releasing, naming)
         self.allocation = Allocation(leases, tuple(sorted(new & leases.keys())), tuple(ended), made.claims)

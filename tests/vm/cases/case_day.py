@@ -134,7 +134,8 @@ def _make_key() -> None:
 
 def _tell(state: State, took: list[float], seconds: float) -> None:
     """What the day was like, in a file and on the console."""
-    rest, late = state.diary.rests, quantiles([*took, *took], n=20, method="inclusive")[-1] if took else 0.0
+    rest = state.diary.rests
+    late = quantiles(took, n=20, method="inclusive")[-1] if len(took) > 1 else max(took, default=0.0)
     adb = (
         f"plug to adb, {len(took)} times: median {median(took):.1f} s, p95 {late:.1f} s, "
         f"worst {max(took):.1f} s"
