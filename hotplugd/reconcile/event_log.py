@@ -67,8 +67,8 @@ class EventLog:
         problem  what `status` says of it, where it is about one device
         """
         said = problem or Problem("", "", f"{self._instance}: {reason}")
-        self._note(said.device, said.message, {"instance": self._instance, "reason": reason})
-        self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
+        if self._note(said.device, said.message, {"instance": self._instance, "reason": reason}):
+            self._log.warning("instance.problem", instance=self._instance, reason=reason, retry_in=pause)
 
     def busy(self, reason: str, *, now: bool) -> None:
         """For this reason the instance is served more slowly; or no longer, if not now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hotplugd.app.event_documents import ENDS, OVER
@@ -16,7 +16,7 @@ from hotplugd.reconcile.freshness import EDITED
 from hotplugd.reconcile.observed import BUSY
 from tests.support.devices import rule, ruleset
 from tests.support.virtual import at, in_virtual_time, later
-from tests.unit.reconcile.test_replay import STEPS, World, back
+from tests.unit.reconcile.test_replay import STEPS, World, away, back, plug
 
 Step = Callable[[World], Awaitable[None] | None]
 LINKS = ruleset(rule("{subsystem: '*'}", "{to: [box, other], link: /dev/a.b, share: true}"))
@@ -79,6 +79,8 @@ def is_of(event: Any, problem: Problem) -> bool:
     return event.get("device", "") == problem.device and event["reason"] in problem.message
 
 
+# The server answers once in between, and nobody had looked whether the problem is over.
+@example([(plug(0), 0.0), (away, 0.0), (back, 0.0), (away, 0.0)], 0.0)
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(MORE, st.sampled_from([0.0, 0.01, 0.3, 20.0])), max_size=12),
