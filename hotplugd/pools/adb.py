@@ -39,8 +39,9 @@ _STATE: Final = re.compile(r"no permissions|[a-z]+", re.ASCII)
 READY: Final = "device"
 _WHAT_TO_DO: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "unauthorized": "the phone does not know the adb key inside: allow it on its screen, always, "
-        "or have the pool put in a key that its phones know (`files`)",
+        "unauthorized": "the phone does not know the key of the adb server inside: allow it on its screen, "
+        "always, or have the pool put in a key that its phones know (`files`); an adb server that started "
+        "before that key was inside has another one: `adb kill-server`",
         "authorizing": "the phone is asked whether it knows the adb key inside; wait",
         "connecting": "adb connects; wait",
         "offline": "it does not answer adb: `adb reconnect offline` inside, else restart the phone",

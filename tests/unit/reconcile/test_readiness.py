@@ -163,7 +163,7 @@ async def test_one_adb_server_is_asked_once_for_all_its_phones() -> None:
     assert [(when, words[0]) for when, _, words in bench.commands.ran] == [(0.0, "bash")]
     assert health(bench) == "good"
     (told,) = bench.told()
-    assert "adb says 'unauthorized': the phone does not know the adb key inside" in told
+    assert "adb says 'unauthorized': the phone does not know the key of the adb server inside" in told
 
 
 @in_virtual_time
