@@ -293,8 +293,9 @@ class Present:
             self._known[syspath] = Known(seen.device, sysfs.inode(syspath), sequence)
             self._sink.device(seen.device)
         elif before is None or not is_same(seen, before):
-            # What was said is about an earlier device; udevd will tell of this one.
-            self._backlog.add(syspath)
+            # What was said is about an earlier device, or udevd failed to process this one (it sets the
+            # property UDEV_WORKER_FAILED), as where it may not open a disk. Of a plug the kernel tells.
+            self._backlog.add(syspath, found=True)
             if before is not None:
                 self._drop(syspath)
 

@@ -140,13 +140,13 @@ class Backlog:
         self._over = over
         # When it was first heard of, in the loop's time and as text.
         self._waiting: dict[str, tuple[float, str]] = {}
-        # Devices found by a listing: udevd may have left them unprocessed since the host started.
+        # Devices that were not plugged in just now: udevd may have left them unprocessed from the start on.
         self._found: set[str] = set()
         self._told: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, syspath: str, *, found: bool = False) -> None:
-        """Add a device. found: by a listing; else the kernel has just announced it."""
+        """Add a device. found: by a listing or an event of udevd's; else the kernel has just announced it."""
         if not found:
             self._found.discard(syspath)
         if syspath not in self._waiting:
@@ -171,10 +171,10 @@ class Backlog:
             self.done(each)
 
     def late(self, *, found: bool) -> Iterator[tuple[str, str]]:
-        """The devices that have waited for too long, and since when. found: also those of a listing.
+        """The devices that have waited for too long, and since when. found: not only those just plugged in.
 
-        udevd may have nothing to say of a device of a listing, as of a disk that a process has locked: while
-        udevd works, such devices are no problem.
+        udevd may have nothing to say of such a device, as of a disk that a process has locked: while udevd
+        works, they are no problem.
         """
         late = self._told | self._found if found else self._told
         return ((each, self._waiting[each][1]) for each in sorted(late))

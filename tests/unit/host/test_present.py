@@ -409,6 +409,21 @@ class TestBacklog:
 
         play(script)
 
+    def test_one_that_udevd_fails_to_process_again_is_no_plug(self, play: Play) -> None:
+        async def script(scene: Scene) -> None:
+            tty = scene.tty(record=None)
+            # `udevadm trigger`: the kernel's own message of a change is not read.
+            scene.udevd("change", tty, 10)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == []
+            assert [each for each, _ in scene.backlog.late(found=True)] == [tty]
+            scene.kernel_said("add", tty, 11)
+            scene.udevd("add", tty, 11)
+            await asyncio.sleep(0.1)
+            assert scene.waiting == [tty]
+
+        play(script)
+
     def test_what_no_rule_could_attach_is_not_waited_for(self, play: Play) -> None:
         async def script(scene: Scene) -> None:
             scene.kernel_said("add", scene.tree.add("usb/1-1:1.0", "usb", "DEVTYPE=usb_interface\n"), 10)
