@@ -47,7 +47,7 @@ class Night:
 
 
 @pytest.mark.first_boot
-@pytest.mark.timeout(1700)
+@pytest.mark.timeout(3400)
 def test_until_the_power_goes(
     request: pytest.FixtureRequest, hub: Hub, commands: Commands, udevd: None
 ) -> None:
@@ -75,7 +75,7 @@ def test_until_the_power_goes(
 
 
 @pytest.mark.second_boot
-@pytest.mark.timeout(1700)
+@pytest.mark.timeout(3400)
 def test_after_the_power_is_back(
     request: pytest.FixtureRequest, hub: Hub, commands: Commands, udevd: None
 ) -> None:
