@@ -51,7 +51,9 @@ class Consoles(Lab):
         return {f"kernel:{_kernel(each)}": name for name, each in self._consoles.items()}
 
     def words(self, device: str) -> str:
-        return self._consoles[device].node
+        console = self._consoles[device]
+        # No path means an absent device: `hotplugd pool` shows what it is called then.
+        return console.node if console.plugged else f"kernel:{_kernel(console)}"
 
     def selector(self, only: frozenset[str]) -> str:
         return f"kernel={'|'.join(sorted(_kernel(self._consoles[each]) for each in only))}"
