@@ -93,3 +93,17 @@ async def test_what_is_refused_or_overwritten_is_written_less_often() -> None:
     await made(bench, job(3))
     await bench.plug(phone(3))
     assert view(bench, InstanceName("default", "job-3")) is not None
+
+
+@in_virtual_time
+async def test_what_a_restore_wrote_is_put_right_while_the_instance_is_stopped() -> None:
+    bench = Bench(job(1), rules=rules("instances: 'job-*', keep_stopped: true"))
+    await bench.start(PHONES[0])
+    said = bench.instances[JOB].leases
+    assert said
+    bench.change(JOB, running=False, leases="x")
+    await told(bench, "job-1")
+    # Whoever has stopped it is not to be refused.
+    assert bench.instances[JOB].leases == "x"
+    await at(5)
+    assert bench.instances[JOB].leases == said
