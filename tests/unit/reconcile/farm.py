@@ -74,8 +74,6 @@ class Farm:
         self.version: dict[str, int] = {}
         self.begun: dict[str, int] = {}
         self.revoked: set[str] = set()
-        # What an earlier daemon may have had in instances: what goes by a plain rule does not wait for it.
-        self.before: set[str] = set()
         self.trouble: set[str] = set()
         self._new(Bench(box(name="zoo"), rules=self.rules))
 
@@ -109,9 +107,8 @@ class Farm:
         for slot in map(slot_of, request.put):
             before = self.last.get(slot, request.instance)
             usb = any(each.slot == slot for each in self.devices.values())
-            plain = request.instance == "zoo" and slot in self.before
             ended = before == request.instance or slot in self.revoked
-            assert ended or plain or not usb, f"{before} may have it open"
+            assert ended or not usb, f"{before} may have it open"
             self.last[slot] = request.instance
             self.version[slot] = self.version.get(slot, 0) + 1
             self.revoked.discard(slot)
@@ -335,7 +332,7 @@ class Farm:
             rules=self.rules.without_leases(),
             kept=before.lease_keeper.kept if kept is None else kept,
         )
-        bench.instances, bench.links = before.instances, before.links
+        bench.instances, bench.links, bench.alone = before.instances, before.links, before.alone
         bench.kept.start(before.kept)
         self._new(bench)
         # As a session does it, which has the lock or not by then.
@@ -343,7 +340,6 @@ class Farm:
         bench.reconciler.listed_devices(self._all(), [])
         await at(now() + 0.05)
         await bench.start(*self._all())
-        self.before |= {each.slot for each in self._all()}
         for slot in sorted(bench.links - {each.slot for each in self._all()}):
             bench.reconciler.left_over(slot)
 
