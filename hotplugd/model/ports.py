@@ -108,7 +108,7 @@ class ServerPort(Protocol):
     """The calls of the reconciler. Each may raise any ServerError."""
 
     async def get(self, name: InstanceName) -> Instance:
-        """The instance as it is now."""
+        """The instance as it is now, not `known` where its server cannot tell."""
 
     async def apply(
         self,

@@ -63,6 +63,14 @@ class InstanceState:
         """What should be in it."""
         return [want for wants in self.wants.values() for want in wants]
 
+    def is_to_be_told(self, answer: Instance | None) -> bool:
+        """Whether the server has said only that it cannot tell how the instance is, and that matters.
+
+        No member of a cluster is away then: it is busy, or what runs the instance is, and tells in a moment.
+        """
+        is_told = answer is None or answer.known or answer.location
+        return not is_told and bool(self.wants or self.plan.changes)
+
     def calm_at(self) -> dict[str, float]:
         """When each reason for a wait ends, mounts inside included; in the past if it has ended."""
         return {

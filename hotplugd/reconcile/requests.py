@@ -70,6 +70,8 @@ class Requests:
         self._known.log.asks()
         try:
             actual = await self._ports.server.get(self._known.name)
+            if self._known.is_to_be_told(actual):
+                raise Unreachable("the server cannot tell how it is now")
             self._sealing.asked(actual)
             self.learn(actual)
         except Gone:

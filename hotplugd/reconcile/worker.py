@@ -106,7 +106,10 @@ class Worker:
         self._known.backoff.listed()
         self._known.orphans.hurry()
         if self._known.freshness.takes_listing(asked, working=self._work.working):
-            self._requests.learn(actual)
+            if self._known.is_to_be_told(actual):
+                self._known.freshness.stale = True
+            else:
+                self._requests.learn(actual)
         self._work.kick()
 
     def unlisted(self) -> None:

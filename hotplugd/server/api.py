@@ -114,12 +114,14 @@ class Api:
         return [(each, each.id in known and known[each.id].instance == each) for each in found]
 
     def get(self, name: InstanceName) -> Revision:
-        """The instance as it is now. Raises Gone."""
+        """The instance as it is now, not `known` where its server cannot tell. Raises Gone."""
         answer = self._tree.instances[name.name].get(params={"project": name.project})
         raw, etag = answer.json()["metadata"], answer.headers.get("ETag", "")
         if raw["name"] != name.name or not etag:
             # An empty If-Match is none: what was read of one instance would be written over another.
             raise TypeError(f"expected {name.name} with an ETag, and found {raw['name']}, {etag or 'none'}")
+        if not decode.is_known(raw):
+            return Revision(decode.unknown(raw))
         return Revision(self._instance(raw), raw, etag, len(answer.content) <= _KEPT)
 
     def apply(
@@ -264,6 +266,8 @@ class Api:
         known: Revision,
         leases: str | None,
     ) -> Revision:
+        if not known.instance.known:
+            raise Unreachable(f"the server cannot tell how {name} is now")
         update = planned(name, put, remove, sealed, known, leases, self._connection.traits)
         if update is None:
             return known

@@ -126,7 +126,7 @@ class Lxd:
         return [instance for instance, _ in listed]
 
     async def get(self, name: InstanceName) -> Instance:
-        """The instance as it is now. Raises Gone."""
+        """The instance as it is now, not `known` where its server cannot tell. Raises Gone."""
         before = self._begin(name)
         found = await self._call_for(name, partial(self._api.get, name))
         if before is not None:

@@ -177,13 +177,35 @@ async def test_an_instance_that_failed_to_start_is_left_alone() -> None:
 async def test_what_nobody_can_tell_of_is_not_asked_for() -> None:
     bench = Bench()
     await bench.start(ONE)
-    bench.change(BOX, known=False, here=False, running=False)
+    bench.change(BOX, known=False, here=False, running=False, location="b")
     await bench.reconciler.listed_instances(bench.instances.values())
     await at(10)
     asked = len(bench.gets)
     bench.reconciler.look_everywhere()
     await at(100)
     assert len(bench.gets) == asked
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@in_virtual_time
+async def test_what_a_busy_server_cannot_tell_of_for_a_moment_is_asked_for_again(listed: bool) -> None:
+    bench = Bench()
+    await bench.start(ONE)
+    before = bench.instances[BOX]
+    bench.instances[BOX] = replace(before, known=False, here=False, running=False, entries={})
+    if listed:
+        await bench.reconciler.listed_instances(bench.instances.values())
+    else:
+        bench.reconciler.refresh(BOX)
+    bench.reconciler.device(console(2))
+    await at(3)
+    # What is known of it is not taken for gone meanwhile.
+    assert (len(bench.requests), bench.verified()) == (1, {ONE.node: True})
+    assert bench.told() == ["box: the server cannot tell how it is now"]
+    bench.instances[BOX] = before
+    await at(10)
+    assert bench.verified() == {ONE.node: True, console(2).node: True}
+    assert bench.told() == []
 
 
 @pytest.mark.parametrize("running", [True, False])

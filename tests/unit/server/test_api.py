@@ -95,6 +95,17 @@ def test_what_goes_out_goes_by_put() -> None:
     assert set(after.instance.entries) == {TWO.name}
 
 
+def test_what_the_server_cannot_tell_of_is_not_taken_for_stopped() -> None:
+    """As LXD says it of a container whose monitor, or a machine whose QEMU, has not answered it in time
+    (instance/drivers/driver_lxc.go and driver_qemu.go, `statusCode`).
+    """
+    endpoint = Endpoint(ONE, status="Error")
+    assert not api(endpoint, NO_TRAITS).get(BOX).instance.known
+    with pytest.raises(Unreachable, match="cannot tell how box is"):
+        api(endpoint, NO_TRAITS).apply(BOX, [], [ONE.name], None)
+    assert endpoint.asked == []
+
+
 def test_where_patch_takes_out_one_patch_does_both() -> None:
     endpoint = Endpoint(ONE)
     after = api(endpoint, ServerTraits(removes_by_patch=True)).apply(BOX, [TWO], [ONE.name], None)
