@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from hotplugd.aio.backoff import NEVER
 from hotplugd.model.entry import is_ours, names_for
 from hotplugd.model.problem import Problem
 from hotplugd.model.values import Instance, InstanceName
@@ -20,6 +22,9 @@ from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.server_backoff import ServerBackoff
 from hotplugd.reconcile.verify import Verifier
 
+# Seconds: a server that answers later than this is what changes wait for. Most take some 20 ms.
+_LONG: Final = 2.0
+
 
 @dataclass(slots=True)
 class InstanceState:
@@ -30,6 +35,7 @@ class InstanceState:
     plan     what has to change
     planned  nothing has become known since the plan was made
     sending  the names of the entries in the request that is under way
+    asked_at  when, in the loop's time, the server was asked what it has not answered yet; NEVER for nothing
     """
 
     name: InstanceName
@@ -43,6 +49,7 @@ class InstanceState:
     plan: Plan = field(default_factory=Plan)
     planned: bool = False
     sending: frozenset[str] = frozenset()
+    asked_at: float = NEVER
     backoff: ServerBackoff = field(default_factory=ServerBackoff)
     batching: Batching = field(default_factory=Batching)
     lease_view: LeaseView = field(default_factory=LeaseView)
@@ -100,6 +107,8 @@ class InstanceState:
         waits = self.backoff.waits()
         if self.freshness.stale and self.freshness.is_busy(now):
             waits.append(Wait(self.freshness.due(), EDITED))
+        if (asked := now - self.asked_at) >= _LONG:
+            waits.append(Wait(NEVER, f"its server was asked {asked:.0f} s ago", "the server answers"))
         return held(self.name, self.plan, self.batching, waits, now)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from hotplugd.aio.backoff import NEVER
 from hotplugd.model import entry as entries
 from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
@@ -68,6 +69,7 @@ class Requests:
         self._known.freshness.begin(now)
         self._known.backoff.asked()
         self._known.log.asks()
+        self._known.asked_at = now
         try:
             actual = await self._ports.server.get(self._known.name)
             if self._known.is_to_be_told(actual):
@@ -84,6 +86,8 @@ class Requests:
                 self._known.backoff.wait(self._loop.time() + pause)
         except ServerError as error:
             self._back_off(error, asking=True)
+        finally:
+            self._known.asked_at = NEVER
 
     def learn(self, actual: Instance | None) -> None:
         """The server says that the instance is like this; None where there is none."""
@@ -157,6 +161,7 @@ class Requests:
             if going:
                 self._sealing.check(restarts)
             leases = self._leases_with(put, remove)
+            self._known.asked_at = self._loop.time()
             actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
         except ServerError as error:
             self._failed(batch, error, sealed=sealed)
@@ -171,7 +176,7 @@ class Requests:
         finally:
             # Also after a refusal: the server undid its changes, and so made new nodes.
             self._known.observed.changed(paths)
-            self._known.sending = frozenset()
+            self._known.sending, self._known.asked_at = frozenset(), NEVER
             self._known.planned = False
 
     async def clear(self, left: Sequence[Change]) -> bool:
@@ -181,6 +186,7 @@ class Requests:
         """
         self._known.planned, self._known.freshness.answered = False, False
         await self._ports.seals.seal(self._known.name, [change.entry for change in left])
+        self._known.asked_at = self._loop.time()
         try:
             await self._ports.server.clear(self._known.name, [change.entry for change in left])
         except Refused as error:
@@ -200,6 +206,8 @@ class Requests:
             return False
         else:
             self._known.orphans.cleared(left)
+        finally:
+            self._known.asked_at = NEVER
         # The server may list other entries now.
         self._known.freshness.stale = True
         for change in left:

@@ -52,6 +52,20 @@ async def test_what_is_refused_until_it_is_tried_again() -> None:
 
 
 @in_virtual_time
+async def test_what_the_server_does_not_answer_is_told_while_that_lasts() -> None:
+    bench = Bench()
+    await bench.start()
+    bench.takes = 30.0
+    bench.reconciler.device(ONE)
+    await at(1)
+    assert (len(bench.reconciler.pending()), told(bench)) == (1, [])
+    await at(20)
+    assert told(bench) == [(ONE.node, NEVER, "its server was asked 20 s ago", "the server answers")]
+    await at(31)
+    assert (bench.reconciler.pending(), told(bench)) == ([], [])
+
+
+@in_virtual_time
 async def test_what_cannot_be_done_before_it_stops() -> None:
     bench = Bench()
     await bench.start(ONE)

@@ -70,7 +70,8 @@ async def test_what_waits_for_an_instance_that_does_not_answer_is_said() -> None
     await later(60)
     assert places(bench) == {"job-1": ["1-1"]}
     assert [(str(each.instance), each.wait.why) for each in bench.reconciler.held()] == [
-        ("aaa", "job-1 has it, or may have it")
+        ("aaa", "job-1 has it, or may have it"),
+        ("job-1", "its server was asked 60 s ago"),
     ]
     # Another device is not held up.
     bench.reconciler.set_overrides(decided(override(PHONES[0], to), override(PHONES[1], to)), "asked")
