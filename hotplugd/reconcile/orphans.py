@@ -25,8 +25,12 @@ from hotplugd.reconcile.orphan_records import OrphanRecords, with_nodes
 from hotplugd.reconcile.orphaned_node import OrphanedNode
 from hotplugd.reconcile.ports import EntryJournal
 
-# Seconds: the first pause after the server did not take something away, and the longest.
-_PAUSES: Final = (0.1, 600.0)
+# Seconds: the first pause after the server did not take something away, and the longest: after a refusal,
+# where it was busy, and where it failed. A worker waits less then (`server_backoff`): in between others go.
+_FIRST: Final = 0.1
+_REFUSED: Final = 600.0
+BUSY: Final = 20.0
+AWAY: Final = 120.0
 
 
 class Orphans:
@@ -218,9 +222,12 @@ class Orphans:
         self.records.end_search(names)
         self.records.forget(names)
 
-    def held(self, changes: Iterable[Change], message: str, now: float) -> tuple[float, bool]:
+    def held(
+        self, changes: Iterable[Change], message: str, now: float, most: float = _REFUSED
+    ) -> tuple[float, bool]:
         """The server did not take away what is left of these now, or would not: it gave this message then.
 
+        most  the longest pause, in seconds
         Returns the seconds until it is asked again, and whether the message is new.
         """
         pauses = []
@@ -228,7 +235,7 @@ class Orphans:
             self.doubt([change.entry])
             record = self.records.of(change.entry)
             record.lost, record.retry = False, record.retry or Retry()
-            pauses.append(record.retry.failed(message, now, *_PAUSES))
+            pauses.append(record.retry.failed(message, now, _FIRST, most))
         return max(pauses)
 
     def hurry(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hotplugd.aio.backoff import NEVER
 from hotplugd.model import entry as entries
-from hotplugd.model.ports import Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
+from hotplugd.model.ports import Busy, Changed, Gone, LeftBehind, Refused, ServerError, Stuck, Unreachable
 from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
@@ -15,6 +15,7 @@ from hotplugd.plan.nic_entries import told_of_stuck
 from hotplugd.reconcile.instance_state import InstanceState
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.lease_view import leases_text
+from hotplugd.reconcile.orphans import AWAY, BUSY
 from hotplugd.reconcile.ports import Ports
 from hotplugd.reconcile.sealing import Sealing, sealed_by_now
 
@@ -201,7 +202,8 @@ class Requests:
                 self._known.log.refused(str(error), pause, problem)
         except ServerError as error:
             # Held for a limited time: an orphan must not keep other devices out for ever.
-            self._known.orphans.held(left, "", self._loop.time())
+            most = BUSY if isinstance(error, Busy) else AWAY
+            self._known.orphans.held(left, "", self._loop.time(), most)
             self._back_off(error)
             return False
         else:

@@ -6,11 +6,12 @@ import pytest
 
 from hotplugd.model.entry import name_for, target_of
 from hotplugd.model.ports import Busy, Gone, Refused, ServerError, Unreachable
-from hotplugd.model.values import Devnum, Node
+from hotplugd.model.values import Devnum, InstanceName, Node
 from tests.support.devices import BOX, box
 from tests.support.virtual import at, in_virtual_time, later
 from tests.unit.reconcile.bench import Bench, Request, fail, recover, refuse
 from tests.unit.reconcile.orphans_bench import BAD, ONE, TWO, noted
+from tests.unit.reconcile.test_leases import PHONES, job, rules, told
 
 
 def crash_amid(bench: Bench, error: ServerError | None = None) -> None:
@@ -222,3 +223,30 @@ async def test_the_journal_is_kept_while_the_instance_is_unknown() -> None:
     await at(10)
     assert bench.inside[BOX] == {}
     assert bench.notes[BOX] == set()
+
+
+@pytest.mark.parametrize("seconds", [30, 300, 1000])
+@in_virtual_time
+async def test_a_server_that_was_busy_for_long_is_asked_soon_after_that(seconds: int) -> None:
+    first, second = [InstanceName("default", f"job-{number}") for number in (1, 2)]
+    bench = Bench(job(1), job(2), rules=rules())
+    bench.change(second, claims={})
+    is_busy = Busy("Instance is busy running a update operation")
+
+    def judge(request: Request) -> None:
+        raise Unreachable("it has not finished the update") if request.put else is_busy
+
+    def busy(_: object) -> None:
+        raise is_busy
+
+    bench.judge, bench.unclear = judge, busy
+    await bench.start(PHONES[0])
+    bench.change(first, claims={})
+    bench.change(second, claims={"phone": "android"})
+    await told(bench, "job-1", "job-2")
+    await at(seconds)
+    assert bench.ours(second) == set()
+    recover(bench)
+    bench.unclear = lambda _: None
+    await at(seconds + 25)
+    assert bench.ours(second) == {name_for(PHONES[0].slot)}
