@@ -23,9 +23,10 @@ _STUCK: Final = re.compile(r'Failed to stop device "[^"]*": .*(bring down|link p
 _HALF: Final = re.compile(
     r"no space left on device|disk quota exceeded|disk is full|Failed to stop device|Watch already exists"
 )
-# To take a node out it asks its program for the container's files, which it ends before a snapshot, a stop and
-# a restore (LXD: driver_lxc.go, deviceHandleMounts and stopForkfile). What was to go in is not in then.
-_FILES_ENDED: Final = re.compile(r"forkfile\.sock")
+# To take a node out it asks its program for the container's files, which it ends before a snapshot, a stop
+# and a restore (LXD: driver_lxc.go, deviceHandleMounts and stopForkfile). What was to go in is not in then.
+# While it makes a snapshot it carries out an update, and cannot write backup.yaml (storage/backend_lxd.go).
+_SNAPSHOT: Final = re.compile(r"forkfile\.sock|snapshot record count doesn't match")
 _BLAMED: Final = re.compile(r'"(hp-[0-9a-f]{16})"')
 _MESSAGE_MOST: Final = 400
 
@@ -49,7 +50,7 @@ def refusal(said: str) -> ServerError:
     """The error for a refusal of the server's, by its words."""
     if _BUSY.search(said):
         return Busy(short(said))
-    if _FILES_ENDED.search(said):
+    if _SNAPSHOT.search(said):
         return Busy(f"it makes a snapshot of the instance, or stops it: {short(said)}")
     if _STUCK.search(said):
         return Stuck(short(said), frozenset(_BLAMED.findall(said)))
