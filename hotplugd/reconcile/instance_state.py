@@ -22,8 +22,11 @@ from hotplugd.reconcile.orphans import Orphans
 from hotplugd.reconcile.server_backoff import ServerBackoff
 from hotplugd.reconcile.verify import Verifier
 
-# Seconds: a server that answers later than this is what changes wait for. Most take some 20 ms.
+# Seconds: who answers later than this is what changes wait for. Most answers take some 20 ms.
 _LONG: Final = 2.0
+# Who may be asked.
+SERVER: Final = "its server"
+DISK: Final = "the disk with the state file"
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class InstanceState:
     plan     what has to change
     planned  nothing has become known since the plan was made
     sending  the names of the entries in the request that is under way
-    asked_at  when, in the loop's time, the server was asked what it has not answered yet; NEVER for nothing
+    asked    who was asked last, and asked_at when, in the loop's time; NEVER once that has answered
     """
 
     name: InstanceName
@@ -50,6 +53,7 @@ class InstanceState:
     planned: bool = False
     sending: frozenset[str] = frozenset()
     asked_at: float = NEVER
+    asked: str = ""
     backoff: ServerBackoff = field(default_factory=ServerBackoff)
     batching: Batching = field(default_factory=Batching)
     lease_view: LeaseView = field(default_factory=LeaseView)
@@ -69,6 +73,10 @@ class InstanceState:
     def wanted(self) -> list[Want]:
         """What should be in it."""
         return [want for wants in self.wants.values() for want in wants]
+
+    def asks(self, whom: str, now: float) -> None:
+        """Take note that somebody is asked, and that all changes wait for the answer."""
+        self.asked, self.asked_at = whom, now
 
     def is_to_be_told(self, answer: Instance | None) -> bool:
         """Whether the server has said only that it cannot tell how the instance is, and that matters.
@@ -107,8 +115,8 @@ class InstanceState:
         waits = self.backoff.waits()
         if self.freshness.stale and self.freshness.is_busy(now):
             waits.append(Wait(self.freshness.due(), EDITED))
-        if (asked := now - self.asked_at) >= _LONG:
-            waits.append(Wait(NEVER, f"its server was asked {asked:.0f} s ago", "the server answers"))
+        if (ago := now - self.asked_at) >= _LONG:
+            waits.append(Wait(NEVER, f"{self.asked} was asked {ago:.0f} s ago", "that answers"))
         return held(self.name, self.plan, self.batching, waits, now)
 
     @property

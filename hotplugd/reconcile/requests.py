@@ -12,7 +12,7 @@ from hotplugd.model.values import Entry, Instance, InstanceName
 from hotplugd.plan.change import Change
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.plan.nic_entries import told_of_stuck
-from hotplugd.reconcile.instance_state import InstanceState
+from hotplugd.reconcile.instance_state import DISK, SERVER, InstanceState
 from hotplugd.reconcile.inventory import Inventory
 from hotplugd.reconcile.lease_view import leases_text
 from hotplugd.reconcile.orphans import AWAY, BUSY
@@ -70,7 +70,7 @@ class Requests:
         self._known.freshness.begin(now)
         self._known.backoff.asked()
         self._known.log.asks()
-        self._known.asked_at = now
+        self._known.asks(SERVER, now)
         try:
             actual = await self._ports.server.get(self._known.name)
             if self._known.is_to_be_told(actual):
@@ -151,7 +151,9 @@ class Requests:
         ):
             # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
             # is sent: meanwhile a device of this batch may be given to another instance, or go.
+            self._known.asks(DISK, self._loop.time())
             await self._ports.leases.written()
+        self._known.asks(SERVER, self._loop.time())
         sealed = bool(remove) and await self.seal(remove)
         # For updates and repairs, too, the server removes the node and makes a new one.
         replaced = [change.entry.name for change in batch if change.action in ("update", "repair")]
@@ -162,7 +164,6 @@ class Requests:
             if going:
                 self._sealing.check(restarts)
             leases = self._leases_with(put, remove)
-            self._known.asked_at = self._loop.time()
             actual = await self._ports.server.apply(self._known.name, put, remove, before, leases)
         except ServerError as error:
             self._failed(batch, error, sealed=sealed)
@@ -187,7 +188,7 @@ class Requests:
         """
         self._known.planned, self._known.freshness.answered = False, False
         await self._ports.seals.seal(self._known.name, [change.entry for change in left])
-        self._known.asked_at = self._loop.time()
+        self._known.asks(SERVER, self._loop.time())
         try:
             await self._ports.server.clear(self._known.name, [change.entry for change in left])
         except Refused as error:

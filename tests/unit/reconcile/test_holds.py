@@ -12,6 +12,7 @@ from hotplugd.reconcile.server_backoff import HANDS_OFF_WHY
 from tests.support.devices import BOX, box, channel, console, entry, nic_entry, rule, ruleset
 from tests.support.virtual import at, in_virtual_time, later, now
 from tests.unit.reconcile.bench import Bench, Request
+from tests.unit.reconcile.test_leases import PHONES, job, rules
 
 ONE, TWO = console(1), console(2)
 
@@ -60,8 +61,21 @@ async def test_what_the_server_does_not_answer_is_told_while_that_lasts() -> Non
     await at(1)
     assert (len(bench.reconciler.pending()), told(bench)) == (1, [])
     await at(20)
-    assert told(bench) == [(ONE.node, NEVER, "its server was asked 20 s ago", "the server answers")]
+    assert told(bench) == [(ONE.node, NEVER, "its server was asked 20 s ago", "that answers")]
     await at(31)
+    assert (bench.reconciler.pending(), told(bench)) == ([], [])
+
+
+@in_virtual_time
+async def test_what_a_disk_does_not_write_is_told_while_that_lasts() -> None:
+    bench = Bench(job(1), rules=rules())
+    await bench.start(PHONES[0])
+    bench.lease_keeper.takes = 15.0
+    bench.reconciler.no_device(PHONES[0].syspath)
+    await at(10)
+    why = "the disk with the state file was asked 10 s ago"
+    assert told(bench) == [(PHONES[0].node, NEVER, why, "that answers")]
+    await at(16)
     assert (bench.reconciler.pending(), told(bench)) == ([], [])
 
 
