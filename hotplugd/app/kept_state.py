@@ -43,6 +43,9 @@ class KeptState:
         # The newest leases, on the disk or about to be written.
         self._latest = NOTHING_KEPT
         self._writing: asyncio.Task[None] | None = None
+        # How often something was noted, and how much of that is on the disk; and what is set at each write.
+        self._notes = self._done = 0
+        self._progress = asyncio.Event()
 
     # --- the file ---------------------------------------------------------------------------------------
 
@@ -99,29 +102,38 @@ class KeptState:
             self._begin(kept)
 
     async def written(self) -> None:
-        """Return once what was noted is on the disk, or cannot be written."""
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
+        """Return once what was noted until now is on the disk, or cannot be written."""
+        notes = self._notes
+        while self._writing is not None and self._done < notes:
+            await self._progress.wait()
 
     def _begin(self, kept: KeptLeases) -> None:
         if self._dry_run:
             return
         self._noted = self._latest = kept
+        self._notes += 1
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
         try:
             while (noted := self._noted) is not None:
-                self._noted = None
+                self._noted, notes = None, self._notes
                 await self.keep(partial(_with_leases, leases=noted))
+                self._written(notes)
             self._leases_problem = ""
         except StateError as error:
             self._noted = None
             self._leases_problem = f"{error}; leases of devices that are absent end with the daemon"
         finally:
             self._writing = None
+            self._written(self._notes)
             self._told.are(self.problems())
+
+    def _written(self, notes: int) -> None:
+        self._done = notes
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
 
 
 def _with_leases(state: State, leases: KeptLeases) -> State:

@@ -74,6 +74,33 @@ def test_what_was_so_before_is_written_again_where_something_else_is_being_writt
     asyncio.run(test())
 
 
+def test_what_is_noted_later_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "state.json"
+        made = await loaded(path)
+        orders = [replace(FIRST, order=((JOB, f"{number}"),)) for number in range(50)]
+
+        class Busy(Here):
+            """Something else is noted during each write, as where a hundred phones come and go."""
+
+            async def call(self, work: Callable[[], object], within: float) -> object:
+                if orders:
+                    made.note(orders.pop())
+                return await super().call(work, within)
+
+        busy: Any = Busy()
+        made._threads = busy
+        made.note(FIRST)
+        await made.written()
+        # The next one is being written by now.
+        assert len(orders) == 48
+        made.note(SECOND)
+        await made.written()
+        assert len(orders) > 40
+
+    asyncio.run(test())
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         made = await loaded(tmp_path / "state.json", dry_run=True)
