@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from hotplugd.pools.cordons import NO_CORDONS
 from tests.support.virtual import at, in_virtual_time, now
-from tests.unit.reconcile.farm import PLAIN, ZOO, Farm, own_once
+from tests.unit.reconcile.farm import PLAIN, TROUBLES, ZOO, Farm, own_once
 from tests.unit.reconcile.test_by_hand import decided
 from tests.unit.reconcile.test_leases_at_random import name, will_do
 from tests.unit.reconcile.test_telling import HOUR
+
+# Seconds: the longest pause after a refusal (`batching`), and some for what goes then.
+_LONGEST = 65.0
 
 Act = Callable[[Farm, int, int], None]
 F = Farm
@@ -30,7 +33,8 @@ STEPS: st.SearchStrategy[Step] = st.tuples(
 )
 
 
-async def live(farm: Farm, steps: list[Step]) -> None:
+async def happen(farm: Farm, steps: list[Step]) -> None:
+    """All of that, one after the other; afterwards nothing is in trouble."""
     when = 1.0
     await farm.bench.start()
     for born, (act, number, pause) in enumerate(steps, 2):
@@ -48,6 +52,10 @@ async def live(farm: Farm, steps: list[Step]) -> None:
     farm.calm()
     if farm.locked:
         farm.lock()
+
+
+async def live(farm: Farm, steps: list[Step]) -> None:
+    await happen(farm, steps)
     for n in range(4):
         farm.bench.reconciler.refresh(name(n))
     await at(now() + 3 * HOUR)
@@ -159,5 +167,37 @@ def test_whatever_happens(steps: list[Step]) -> None:
         check(farm)
         await clean_up(farm)
         assert left(farm) == {}
+
+    test()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(STEPS, max_size=12), st.sampled_from(TROUBLES), st.integers(1, 3), st.sampled_from([0.3, 40.0])
+)
+def test_nothing_waits_for_longer_than_after_a_refusal(
+    steps: list[Step], trouble: str, number: int, seconds: float
+) -> None:
+    """No wake-up is lost: what waits goes by itself once what it waited for is over, and nobody asks."""
+
+    @in_virtual_time
+    async def test() -> None:
+        farm = Farm()
+        await happen(farm, steps)
+        farm.make(number, len(steps) + 3)
+        await at(now() + 1)
+        farm.trouble = {trouble}
+        farm._troubles()
+        farm.plug(number, 90)
+        farm.pull(number % 3 + 1, 91)
+        await at(now() + seconds)
+        farm.calm()
+        reconciler, since = farm.bench.reconciler, now()
+        while now() < since + _LONGEST:
+            await at(now() + 0.5)
+            if not (reconciler.pending() or reconciler.held()):
+                return
+        left = [(each.action, str(each.instance), each.device) for each in reconciler.pending()]
+        raise AssertionError(f"{left} {[each.wait for each in reconciler.held()]}")
 
     test()
