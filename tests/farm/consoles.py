@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -14,6 +14,7 @@ from tests.support.lab.daemon import Daemon
 from tests.support.lab.forked import Forking
 from tests.support.lab.kernel import Console
 from tests.support.lab.server import Server
+from tests.support.lab.udevd import settle
 
 CONSOLES: Final = 12
 JOBS: Final = 8
@@ -51,9 +52,13 @@ class Consoles(Lab):
         return {f"kernel:{_kernel(each)}": name for name, each in self._consoles.items()}
 
     def words(self, device: str) -> str:
-        console = self._consoles[device]
-        # No path means an absent device: `hotplugd pool` shows what it is called then.
-        return console.node if console.plugged else f"kernel:{_kernel(console)}"
+        # A path means no device that is absent.
+        return f"kernel:{_kernel(self._consoles[device])}"
+
+    def ask(self, words: Sequence[str], device: str, job: str = "") -> bool:
+        # hotplugd knows a device that was plugged in just now once udevd has processed it.
+        settle()
+        return super().ask(words, device, job)
 
     def selector(self, only: frozenset[str]) -> str:
         return f"kernel={'|'.join(sorted(_kernel(self._consoles[each]) for each in only))}"
