@@ -266,14 +266,16 @@ class Api:
         if update is None:
             return known
         if not known.instance.running:
-            self._see_stopped(name)
+            self._see_stopped(name, sealed)
         endpoint = self._tree.instances[name.name]
         send = endpoint.put if update.method == "PUT" else endpoint.patch
         self._finish(send(**update.request))
         return Revision(update.after)
 
-    def _see_stopped(self, name: InstanceName) -> None:
+    def _see_stopped(self, name: InstanceName, before: Instance | None) -> None:
         """See that the server neither starts nor stops an instance that does not run. Raises Busy.
+
+        before  as whoever asks for the update knows it: of one that runs, it is not known why it has stopped
 
         A start goes by the entries that there were before it: what is taken out meanwhile is inside then,
         without an entry. Between the two halves of a restart an update lets that fail, and the instance stays
@@ -282,11 +284,14 @@ class Api:
         try:
             # LXD from 6.8 on tells with 2 of the operations in one for several instances; elsewhere 2 is 1.
             answer = self._tree.operations.get(params={"recursion": 2, "project": name.project})
+            what = changing(answer.json()["metadata"], name.name)
         except LXDAPIException:
             # The server does not tell us, and refuses what does not fit.
-            return
-        if what := changing(answer.json()["metadata"], name.name):
+            what = ""
+        if what:
             raise Busy(f"{name} does not run, and the server is at it: {short(what)}")
+        if before is not None and before.running:
+            raise Busy(f"{name} does not run, and its server may be about to start it again")
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""
