@@ -86,7 +86,8 @@ class InstanceState:
         No member of a cluster is away then: it is busy, or what runs the instance is, and tells in a moment.
         """
         is_told = answer is None or answer.known or answer.location
-        may_have = self.actual is not None and self.actual.claims
+        # Of one of which nothing is known yet nobody knows what it has.
+        may_have = self.actual is None or self.actual.claims
         return not is_told and bool(self.wants or self.plan.changes or may_have)
 
     def calm_at(self) -> dict[str, float]:

@@ -159,6 +159,23 @@ async def test_a_daemon_that_starts_meanwhile_waits_as_long() -> None:
     assert (places(new), gave(new)) == ({"job-2": ["1-1"]}, ["job-1 is stopped"])
 
 
+@pytest.mark.parametrize("runs", [True, False])
+@in_virtual_time
+async def test_a_daemon_that_starts_while_the_server_cannot_tell_waits_for_that(runs: bool) -> None:
+    bench = await two_jobs()
+    before = replace(bench.instances[ONE], running=runs)
+    new = Bench(Instance(ONE, here=False, known=False), bench.instances[TWO], rules=rules())
+    new.links = bench.links
+    await new.start(PHONE)
+    await later(20)
+    new.instances[ONE] = before
+    new.reconciler.refresh(ONE)
+    await later(29)
+    assert (places(new), gave(new)) == ({"job-1": ["1-1"]}, [])
+    await later(60)
+    assert (places(new) == {"job-1": ["1-1"]}) is runs
+
+
 @in_virtual_time
 async def test_it_gets_nothing_more_meanwhile() -> None:
     bench = Bench(replace(job(1, "android count=2"), started="at 1"), job(2), rules=rules())
