@@ -24,6 +24,9 @@ def tell_lifecycle(
         reconciler.refresh(event.name)
     elif event.action == START_FAILED:
         reconciler.start_failed(event.name, event.reason, event.operation)
+    elif event.action in ("instance-stopped", "instance-shutdown"):
+        is_asked = event.asked or event.action == "instance-stopped"
+        reconciler.refresh(event.name, "asked" if is_asked else "own")
     elif event.action == "instance-updated":
         reconciler.updated(event.name)
     elif event.action == "instance-migrated":

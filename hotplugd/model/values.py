@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
 from hotplugd.model.text import natural
@@ -235,11 +235,16 @@ class InstanceName:
         return self.name if self.project == "default" else f"{self.project}/{self.name}"
 
 
+Stop: TypeAlias = Literal["asked", "own"]
+"""What a server tells of a stop: that somebody asked it for it, or that the init ended by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """An instance as the server lists it.
 
     running   its init exists (a frozen instance runs too)
+    restarts  it does not run, and may be in the middle of a restart
     started   when it was started at last, in its server's words; empty where it never was
     made      its server has finished making it, and says so
     entries   its own device entries by name, ours and others'
@@ -256,6 +261,7 @@ class Instance:
     id: InstanceName
     kind: Literal["container", "virtual-machine"] = "container"
     running: bool = False
+    restarts: bool = False
     started: str = ""
     made: bool = True
     description: str = ""

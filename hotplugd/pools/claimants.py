@@ -201,7 +201,7 @@ class PoolClaimants:
                 cordons.of_instance(instance.id),
             )
             for instance, claim in claims
-            if instance.running or self._rules.pools[claim.pool].keep_stopped
+            if _may_run(instance) or self._rules.pools[claim.pool].keep_stopped
         ]
 
     def may_ask_udev(self, pool: str, device: Device) -> bool:
@@ -222,7 +222,7 @@ class PoolClaimants:
             return "" if self.is_unknown(name) else f"{name} is gone"
         if not known.instance.here:
             return f"{name} is on another member of the cluster"
-        stopped = not known.instance.running
+        stopped = not _may_run(known.instance)
         keeps = any(self._rules.pools[claim.pool].keep_stopped for claim in known.claims)
         return f"{name} is stopped" if stopped and not keeps else ""
 
@@ -284,8 +284,12 @@ def _moment(text: str) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _serves(instance: Instance) -> tuple[bool, bool]:
-    return instance.running, instance.here
+def _serves(instance: Instance) -> tuple[bool, bool, bool]:
+    return instance.running, instance.restarts, instance.here
+
+
+def _may_run(instance: Instance) -> bool:
+    return instance.running or instance.restarts
 
 
 def _has_any_of(instance: Instance, unprocessed: Sequence[Device]) -> bool:

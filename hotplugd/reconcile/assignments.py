@@ -132,6 +132,9 @@ class OwnershipWatch:
             return False
         if timer is None and not self.owners.has_alone(instance):
             return False
+        if instance.restarts:
+            # Its worker learns when that is over.
+            return True
         until = timer.when() if timer is not None else self._loop.time() + _RESTART
         self._restarting[name] = self._loop.call_at(until, self._has_stopped, name, instance)
         return True

@@ -19,6 +19,7 @@ from hotplugd.reconcile.holds import Held, Wait, held
 from hotplugd.reconcile.lease_view import LeaseView
 from hotplugd.reconcile.observed import BUSY, Observed
 from hotplugd.reconcile.orphans import Orphans
+from hotplugd.reconcile.restarts import Restarts
 from hotplugd.reconcile.server_backoff import ServerBackoff
 from hotplugd.reconcile.verify import Verifier
 
@@ -58,6 +59,7 @@ class InstanceState:
     batching: Batching = field(default_factory=Batching)
     lease_view: LeaseView = field(default_factory=LeaseView)
     failed_starts: FailedStarts = field(default_factory=FailedStarts)
+    restarts: Restarts = field(default_factory=Restarts)
 
     @property
     def container(self) -> Instance | None:
@@ -84,7 +86,9 @@ class InstanceState:
         No member of a cluster is away then: it is busy, or what runs the instance is, and tells in a moment.
         """
         is_told = answer is None or answer.known or answer.location
-        return not is_told and bool(self.wants or self.plan.changes)
+        # Of one of which nothing is known yet nobody knows what it has.
+        may_have = self.actual is None or self.actual.claims
+        return not is_told and bool(self.wants or self.plan.changes or may_have)
 
     def calm_at(self) -> dict[str, float]:
         """When each reason for a wait ends, mounts inside included; in the past if it has ended."""

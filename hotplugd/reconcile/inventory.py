@@ -9,6 +9,7 @@ from hotplugd.model.values import Device
 from hotplugd.plan.overrides import Override, told_of
 from hotplugd.reconcile.handovers import Handovers
 from hotplugd.reconcile.pool_files import PoolFiles
+from hotplugd.rules.ruleset import RuleSet
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Inventory:
     by_hand           what somebody decided about a device, in words, by its slot
     pool_files        what pools put inside; None where nothing is
     unserved          whether the rules have pools, and another hotplugd of this host serves pools
+    has_leases        whether the rules have pools, and this hotplugd serves them
     handovers         what has to be out of one instance before it goes into another
     """
 
@@ -38,6 +40,11 @@ class Inventory:
     handovers: Handovers = field(default_factory=lambda: Handovers({}))
     pool_files: PoolFiles | None = None
     unserved: bool = False
+    has_leases: bool = False
+
+    def serve(self, rules: RuleSet) -> None:
+        """Take note of whether pools are served by these rules."""
+        self.unserved, self.has_leases = bool(rules.pools) and not rules.leases, rules.serves_pools
 
     def decided(self, slot: str, override: Override | None) -> None:
         """Take note of the override of a device, by its slot; None: there is none, or the device is gone."""

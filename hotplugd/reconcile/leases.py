@@ -87,7 +87,7 @@ class Leases:
         # When a lease of an absent device ends.
         self._alarm: asyncio.TimerHandle | None = None
         self._files = PoolFiles(ports.server, ports.trusted_file)
-        inventory.unserved = bool(rules.pools) and not rules.leases
+        inventory.serve(rules)
         inventory.pool_files = self._files if not ports.dry_run else None
         self._files.set_rules(rules.pools)
         # What was told of and is no matter of leases: of files, and of whom the server never said anything.
@@ -99,7 +99,7 @@ class Leases:
         """Take these rules from now on. Every device is judged anew then, and `settle` is called."""
         self.has_pools = True
         self.leasing.set_rules(rules)
-        self._inventory.unserved = bool(rules.pools) and not rules.leases
+        self._inventory.serve(rules)
         self._files.set_rules(rules.pools)
 
     def set_cordons(self, cordons: Cordons) -> None:

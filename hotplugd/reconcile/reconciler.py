@@ -15,7 +15,7 @@ from hotplugd.aio.backoff import NEVER
 from hotplugd.aio.slices import slices
 from hotplugd.aio.tasks import Activity
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName
+from hotplugd.model.values import CANNOT_TELL, Device, Instance, InstanceName, Stop
 from hotplugd.plan.change import Attachment, Change
 from hotplugd.plan.kinds.kind import EntrySelector, Want
 from hotplugd.plan.overrides import Overrides
@@ -199,9 +199,9 @@ class Reconciler:
         """Whether there is such an instance, as far as is known, or something should be in it."""
         return name in self._workers.all
 
-    def refresh(self, name: InstanceName) -> None:
-        """Take note that something happened to this instance: the server has to be asked."""
-        self._workers.of(name).refresh()
+    def refresh(self, name: InstanceName, stop: Stop | None = None) -> None:
+        """Take note that something, or this stop, happened to an instance: the server has to be asked."""
+        self._workers.of(name).refresh(stop)
 
     def moved(self, name: InstanceName) -> None:
         """Take note that this instance is moved to another member of the cluster."""

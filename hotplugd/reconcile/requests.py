@@ -90,14 +90,15 @@ class Requests:
         finally:
             self._known.asked_at = NEVER
 
-    def learn(self, actual: Instance | None) -> None:
+    def learn(self, said: Instance | None) -> None:
         """The server says that the instance is like this; None where there is none."""
+        now, before, restarts = self._loop.time(), self._known.actual, self._known.restarts
+        actual = restarts.judged(before, said, now, has_leases=self._inventory.has_leases)
         if actual is None or not actual.running or not actual.here:
             self._known.verifier.forget()
-        now, before = self._loop.time(), self._known.actual
         moved = before is not None and actual is not None and before.location != actual.location
         self._known.freshness.learned(now, moved=moved, exists=actual is not None)
-        self._known.backoff.learned(before, actual, now)
+        self._known.backoff.learned(before, actual, now, restarts.until)
         self._known.failed_starts.learned(actual)
         if not self._ports.dry_run:
             self._known.orphans.learned(before, actual, self._known.sending)

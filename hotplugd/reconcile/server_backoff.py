@@ -12,6 +12,7 @@ from hotplugd.aio.backoff import LONG_AGO, NEVER, Retry
 from hotplugd.model.ports import Busy, Gone, ServerError
 from hotplugd.model.values import Instance
 from hotplugd.reconcile.holds import Wait
+from hotplugd.reconcile.restarts import RESTARTS_WHY
 
 _HANDS_OFF: Final = 1.0
 HANDS_OFF_WHY: Final = (
@@ -73,13 +74,15 @@ class ServerBackoff:
         self.reset()
         self._new = self._new and self._learned > LONG_AGO
 
-    def learned(self, before: Instance | None, actual: Instance | None, now: float) -> None:
-        """Take note of the instance's state before and now."""
+    def learned(self, before: Instance | None, actual: Instance | None, now: float, restarts: float) -> None:
+        """Take note of the instance's state before and now. restarts: until when it may be in a restart"""
         if actual is None or actual.running or not actual.known:
             self._hands_off, self._making = LONG_AGO, False
         elif before is None and not actual.made:
             self._hands_off, self._making = now + _MAKING, True
-        elif self._new if before is None else before.running or before.made != actual.made:
+        elif actual.restarts:
+            self._hands_off, self._hands_off_why, self._making = restarts, RESTARTS_WHY, False
+        elif self._new if before is None else _is_over(before, actual):
             self._hands_off, self._making = now + _HANDS_OFF, False
             self._hands_off_why = HANDS_OFF_WHY
         self._learned, self._new = now, actual is None
@@ -136,3 +139,8 @@ class ServerBackoff:
         self.until, self.retry_at = max(retry, hands_off), retry
         self.ask_at = LONG_AGO if self._heard else retry
         self.look_at = min(hands_off, learned + _HANDS_OFF) if learned < hands_off else NEVER
+
+
+def _is_over(before: Instance, actual: Instance) -> bool:
+    """Whether the server is done by now with what it did to an instance: a stop, or making it."""
+    return before.running or before.restarts or before.made != actual.made

@@ -203,9 +203,9 @@ class WorkLoop:
         if known.orphans.records.by_name:
             times += known.orphans.due()
             in_doubt = known.orphans.is_unsure
-        if known.backoff.look_at != NEVER and (
-            known.plan.changes or in_doubt or known.backoff.message or self._requests.is_misstated
-        ):
+        restarts = known.actual is not None and known.actual.restarts
+        waits = known.plan.changes or in_doubt or restarts or known.backoff.message
+        if known.backoff.look_at != NEVER and (waits or self._requests.is_misstated):
             times.append(known.backoff.look_at)
         if step.would:
             known.log.would(step.would)

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from hotplugd.aio.tasks import Activity
 from hotplugd.model import entry as entries
 from hotplugd.model.problem import Problem
-from hotplugd.model.values import Device, Inside, Instance, InstanceName
+from hotplugd.model.values import Device, Inside, Instance, InstanceName, Stop
 from hotplugd.plan.change import Plan
 from hotplugd.plan.kinds.kind import Want
 from hotplugd.reconcile.device_log import Cause
@@ -122,8 +122,10 @@ class Worker:
         if not self._known.freshness.known:
             self.refresh()
 
-    def refresh(self) -> None:
-        """Something happened to the instance: ask the server."""
+    def refresh(self, stop: Stop | None = None) -> None:
+        """Something happened to the instance: ask the server. stop: it has stopped, as the server tells"""
+        if stop is not None:
+            self._known.restarts.stops(self._known.actual, stop)
         self._known.freshness.stale = True
         self._known.backoff.heard()
         if self._known.freshness.missed:

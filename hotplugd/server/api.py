@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from secrets import token_hex
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import requests
 from pylxd.exceptions import LXDAPIException, NotFound
@@ -35,6 +35,7 @@ from hotplugd.server import decode
 from hotplugd.server.connection import CONNECT, READ, Connection, failure_of, said_by
 from hotplugd.server.errors import is_left_behind, refusal, short
 from hotplugd.server.listing import elements
+from hotplugd.server.operations import changing
 from hotplugd.server.unix_socket import Begun
 from hotplugd.server.update import Revision, planned, starts_from
 
@@ -48,13 +49,6 @@ _CHUNK: Final = 1 << 16
 _MOST_INSTANCES: Final = 20_000
 # What is larger is not kept for the next update, but asked for.
 _KEPT: Final = 1 << 16
-
-# What operations that start or stop instances are called (LXD and Incus: db/operationtype). The server stops
-# an instance whose snapshot it restores, and starts it again. The last one is of several instances.
-_CHANGES: Final = (
-    "Starting instance", "Stopping instance", "Restarting instance", "Restoring snapshot",
-    "Updating the state of multiple instances",
-)  # fmt: skip
 
 # No device has this number: the kernel gives drivers major numbers from 1 on (block/genhd.c, fs/char_dev.c).
 # Not 0:0, the mark of what was deleted: where the server's folder is on overlayfs it could not make that node
@@ -272,14 +266,16 @@ class Api:
         if update is None:
             return known
         if not known.instance.running:
-            self._see_stopped(name)
+            self._see_stopped(name, sealed)
         endpoint = self._tree.instances[name.name]
         send = endpoint.put if update.method == "PUT" else endpoint.patch
         self._finish(send(**update.request))
         return Revision(update.after)
 
-    def _see_stopped(self, name: InstanceName) -> None:
+    def _see_stopped(self, name: InstanceName, before: Instance | None) -> None:
         """See that the server neither starts nor stops an instance that does not run. Raises Busy.
+
+        before  as whoever asks for the update knows it: of one that runs, it is not known why it has stopped
 
         A start goes by the entries that there were before it: what is taken out meanwhile is inside then,
         without an entry. Between the two halves of a restart an update lets that fail, and the instance stays
@@ -288,14 +284,14 @@ class Api:
         try:
             # LXD from 6.8 on tells with 2 of the operations in one for several instances; elsewhere 2 is 1.
             answer = self._tree.operations.get(params={"recursion": 2, "project": name.project})
+            what = changing(answer.json()["metadata"], name.name)
         except LXDAPIException:
             # The server does not tell us, and refuses what does not fit.
-            return
-        running = answer.json()["metadata"].get("running") or ()
-        for each in chain.from_iterable((one, *(one.get("children") or ())) for one in running):
-            what = str(each.get("description"))
-            if what.startswith(_CHANGES) and each.get("status") == "Running" and name.name in _names_in(each):
-                raise Busy(f"{name} does not run, and the server is at it: {short(what)}")
+            what = ""
+        if what:
+            raise Busy(f"{name} does not run, and the server is at it: {short(what)}")
+        if before is not None and before.running:
+            raise Busy(f"{name} does not run, and its server may be about to start it again")
 
     def _finish(self, answer: Any) -> None:
         """Return once the update is done that was answered so: at once, or by an operation."""
@@ -320,19 +316,6 @@ class Api:
 def sharing(instance: Instance, other: Instance) -> Instance:
     """The instance, with the other's own where it inherits the same."""
     return replace(instance, inherited=other.inherited) if instance.inherited == other.inherited else instance
-
-
-def _names_in(operation: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the instances that it is about, by URLs such as `/1.0/instances/job-1?project=ci`.
-
-    LXD from 6.8 on has no resources there (operations.go, `initOperation`).
-    """
-    resources, metadata = operation.get("resources") or {}, operation.get("metadata") or {}
-    urls = (*(resources.get("instances") or resources.get("instance") or ()), metadata.get("entity_url", ""))
-    for url in urls:
-        match urlsplit(str(url)).path.split("/"):
-            case ["", _, "instances", name]:
-                yield unquote(name)
 
 
 def _where(scope: Mapping[str, str]) -> str:

@@ -58,6 +58,7 @@ class Lifecycle:
     reason     why it could not be started, where that is what happened
     operation  the server's id of the operation that should have started it
     project    where name is None: the one in which the instances are, empty where they may be in any
+    asked      of `instance-shutdown`: somebody asked the server for it
     """
 
     action: str
@@ -65,6 +66,7 @@ class Lifecycle:
     reason: str = ""
     operation: str = ""
     project: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +236,17 @@ def meaning(text: str) -> list[Lifecycle]:
         kind, name = source.path.strip("/").split("/")[1:3]
         project = parse_qs(source.query).get("project", ["default"])[0]
         old = (metadata.get("context") or {}).get("old_name")
+        # LXD 6 says of nobody that the name and the protocol are empty (request.CreateRequestor).
+        who = metadata.get("requestor") if action == "instance-shutdown" else None
+        asked = isinstance(who, dict) and any(who.values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     if not action.startswith("instance-") or kind not in ("instances", "containers", "virtual-machines"):
         return []
     names = [unquote(name), *([str(old)] if old else [])]
     # Names become parts of request paths.
-    return [Lifecycle(action, InstanceName(project, each)) for each in names if is_instance_name(each)]
+    named = (InstanceName(project, each) for each in names if is_instance_name(each))
+    return [Lifecycle(action, each, asked=asked) for each in named]
 
 
 def _failed_start(operation: Any) -> list[Lifecycle]:

@@ -106,6 +106,13 @@ ROWS: Final = (
         MappingProxyType({"incus": (6, 0, 4)}),
     ),
     Row(
+        "tells_reboots_apart",
+        "of a reboot from inside it tells otherwise than of a poweroff",
+        "leases end with a poweroff or a crash; elsewhere 30 s later, unless the instance runs again by then",
+        "`tests/e2e/test_reboots.py` with LXD 5.0.2 and Incus 7.0.2; source of Incus 6.0.2 and 6.5",
+        ("instance_auto_restart",),
+    ),
+    Row(
         "",
         "an operation that failed may be answered with the HTTP status 200",
         "the status that counts is the one in the answer",

@@ -201,7 +201,8 @@ class Farm:
         else:
             self.delete(number, born)
             self.texts[number] = CLAIMS[born % len(CLAIMS)]
-            self._change(number, job(number, self.texts[number], created=f"2026-11-27T18:00:{born:02}"))
+            made = job(number, self.texts[number], created=f"2026-11-27T18:00:{born:02}")
+            self._change(number, replace(made, started=f"at {born}"))
 
     def two_claims(self, number: int, _: int) -> None:
         if (actual := self.bench.instances.get(name(number))) is not None:
@@ -241,10 +242,11 @@ class Farm:
             self.texts.pop(number, None)
             self._change(number, replace(actual, claims={"phone": "none"}))
 
-    def stop(self, number: int, _: int) -> None:
+    def stop(self, number: int, born: int) -> None:
+        """Somebody stops it, or it stops by itself: then it may be about to start again."""
         if name(number) in self.bench.instances:
             self.bench.end(name(number))
-            self.bench.reconciler.refresh(name(number))
+            self.bench.reconciler.refresh(name(number), "asked" if born % 2 else "own")
 
     def start(self, number: int, _: int) -> None:
         if name(number) in self.bench.instances:

@@ -58,7 +58,8 @@ class Farm:
 
     def make(self, number: int, born: int) -> None:
         self.texts[number] = CLAIMS[born % len(CLAIMS)]
-        self._change(number, job(number, self.texts[number], created=f"{born:04}"))
+        made = job(number, self.texts[number], created=f"{born:04}")
+        self._change(number, replace(made, started=f"at {born}"))
 
     def delete(self, number: int, _: int) -> None:
         self.texts.pop(number, None)
@@ -70,13 +71,16 @@ class Farm:
             self.texts.pop(number, None)
             self._change(number, replace(actual, claims={"phone": "none"}))
 
-    def stop(self, number: int, _: int) -> None:
+    def stop(self, number: int, born: int) -> None:
+        """Somebody stops it, or it stops by itself: then it may be about to start again."""
         if (actual := self.bench.instances.get(name(number))) is not None:
             self._change(number, replace(actual, running=False))
+            self.bench.reconciler.refresh(name(number), "asked" if born % 2 else "own")
 
-    def start(self, number: int, _: int) -> None:
+    def start(self, number: int, born: int) -> None:
         if (actual := self.bench.instances.get(name(number))) is not None:
-            self._change(number, replace(actual, running=True))
+            started = actual.started if actual.running else f"at {born}"
+            self._change(number, replace(actual, running=True, started=started))
 
     def snapshot(self, number: int, _: int) -> None:
         if (actual := self.bench.instances.get(name(number))) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -161,6 +162,17 @@ class TestWhatOneAloneCanHave:
         await at(60)
         assert bench.requests == []
         assert bench.told()[0].startswith(f"it belongs to other by {FOREIGN}")
+
+    @in_virtual_time
+    async def test_a_slow_reboot_from_inside_of_who_has_it_loses_it_to_no_rule(self) -> None:
+        bench = Bench(box(), replace(other(TAKES), started="at 1"))
+        await bench.start(NIC)
+        await change(bench, running=False)
+        await at(29)
+        assert bench.requests == []
+        # It did not start again.
+        await at(60)
+        assert len(bench.requests) == 1
 
     @in_virtual_time
     async def test_who_stays_stopped_keeps_it_no_longer_whatever_is_done_to_it(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from hotplugd.model.claim_texts import LEASES
 from hotplugd.model.entry import written
 from hotplugd.model.ports import Busy, Refused, ServerError, Unreachable
 from hotplugd.model.server_traits import NO_TRAITS, ServerTraits
-from hotplugd.model.values import Entry
+from hotplugd.model.values import Entry, Instance
 from hotplugd.server.api import Api
 from hotplugd.server.connection import Connection, failure_of
 from tests.support.devices import BOX, console, entry
@@ -179,6 +180,16 @@ def test_other_operations_keep_nothing_waiting(running: dict[str, object]) -> No
     endpoint = Endpoint(ONE, status="Stopped")
     api(endpoint, NO_TRAITS, Operations(running)).apply(BOX, [], [ONE.name], None)
     assert [method for method, _, _ in endpoint.asked] == ["PUT"]
+
+
+def test_a_stopped_instance_is_left_alone_where_it_may_be_about_to_start_again() -> None:
+    """It ran, as far as whoever asks for this knows."""
+    stopped = Endpoint(ONE, status="Stopped")
+    for runs in (True, False):
+        before = Instance(BOX, running=runs)
+        with pytest.raises(Busy, match="may be about to start it again") if runs else nullcontext():
+            api(stopped, NO_TRAITS, Operations()).apply(BOX, [], [ONE.name], None, before)
+    assert [method for method, _, _ in stopped.asked] == ["PUT"]
 
 
 @pytest.mark.parametrize("keeps", [False, True])
