@@ -157,7 +157,7 @@ def answers(data: bytes) -> None:
     if feed.chance(8):
         devices = feed.json()
     found = {
-        "name": "box", "project": "default", "status": feed.pick(("Running", "Stopped", "Error")),
+        "name": "box", "project": "default", "status": feed.pick((*["Running", "Stopped"] * 4, "Error")),
         "type": box.kind,
         "devices": devices, "expanded_devices": feed.pick((devices, {}, None)), "description": feed.text(),
         "location": feed.pick(("none", "a")), "config": {"user.note": "x"}, "architecture": "x86_64",
@@ -185,7 +185,7 @@ def answers(data: bytes) -> None:
 
 
 def _ask(feed: Feed, lxd: Lxd, fed: _Fed) -> None:
-    kind = feed.byte() % 7
+    kind = feed.byte() % 9
     if kind == 0:
         for each in asyncio.run(lxd.list()):
             _is_one(each)
