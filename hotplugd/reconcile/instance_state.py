@@ -76,10 +76,6 @@ class InstanceState:
         """What should be in it."""
         return [want for wants in self.wants.values() for want in wants]
 
-    def asks(self, whom: str, now: float) -> None:
-        """Take note that somebody is asked, and that all changes wait for the answer."""
-        self.asked, self.asked_at = whom, now
-
     def is_to_be_told(self, answer: Instance | None) -> bool:
         """Whether the server has said only that it cannot tell how the instance is, and that matters.
 

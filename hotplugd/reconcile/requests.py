@@ -70,7 +70,7 @@ class Requests:
         self._known.freshness.begin(now)
         self._known.backoff.asked()
         self._known.log.asks()
-        self._known.asks(SERVER, now)
+        self._asks(SERVER)
         try:
             actual = await self._ports.server.get(self._known.name)
             if self._known.is_to_be_told(actual):
@@ -92,8 +92,9 @@ class Requests:
 
     def learn(self, said: Instance | None) -> None:
         """The server says that the instance is like this; None where there is none."""
-        now, before, restarts = self._loop.time(), self._known.actual, self._known.restarts
-        actual = restarts.judged(before, said, now, has_leases=self._inventory.has_leases)
+        now, before, restarts, actual = self._loop.time(), self._known.actual, self._known.restarts, said
+        if said is None or not said.running:
+            actual = restarts.judged(before, said, now, has_leases=self._inventory.has_leases)
         if actual is None or not actual.running or not actual.here:
             self._known.verifier.forget()
         moved = before is not None and actual is not None and before.location != actual.location
@@ -108,6 +109,10 @@ class Requests:
         self._known.actual = actual
         self._known.planned = False
         self._tell_learned(self._known.name, actual)
+
+    def _asks(self, whom: str) -> None:
+        """Take note that somebody is asked, and that all changes wait for the answer."""
+        self._known.asked, self._known.asked_at = whom, self._loop.time()
 
     def _link_slots(self, batch: Sequence[Change]) -> list[Change]:
         """The changes whose slots are there."""
@@ -152,9 +157,9 @@ class Requests:
         ):
             # Until it goes the entry is the record of a lease whose device is absent. Others know by now what
             # is sent: meanwhile a device of this batch may be given to another instance, or go.
-            self._known.asks(DISK, self._loop.time())
+            self._asks(DISK)
             await self._ports.leases.written()
-        self._known.asks(SERVER, self._loop.time())
+        self._asks(SERVER)
         sealed = bool(remove) and await self.seal(remove)
         # For updates and repairs, too, the server removes the node and makes a new one.
         replaced = [change.entry.name for change in batch if change.action in ("update", "repair")]
@@ -189,7 +194,7 @@ class Requests:
         """
         self._known.planned, self._known.freshness.answered = False, False
         await self._ports.seals.seal(self._known.name, [change.entry for change in left])
-        self._known.asks(SERVER, self._loop.time())
+        self._asks(SERVER)
         try:
             await self._ports.server.clear(self._known.name, [change.entry for change in left])
         except Refused as error:

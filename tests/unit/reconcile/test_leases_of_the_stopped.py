@@ -115,6 +115,7 @@ async def test_a_phone_that_restarts_as_hotplugd_does_has_its_time_however_long_
 async def test_it_is_kept_where_hotplugd_crashes_again_before_its_entry_is_there() -> None:
     bench = await with_its_phone_back(True)
     bench.instances[ONE] = replace(bench.instances[ONE], running=True)
+    crashed = [bench]  # with their tasks, which nobody ends
     for _ in range(3):
         new = Bench(*bench.instances.values(), rules=RULES, kept=bench.lease_keeper.kept)
         new.links, new.groups = bench.links, bench.groups
@@ -124,4 +125,4 @@ async def test_it_is_kept_where_hotplugd_crashes_again_before_its_entry_is_there
         await later(30)
         await new.lease_keeper.written()
         assert [each.lease.instance for each in new.lease_keeper.kept.away] == [ONE]
-        bench = new
+        crashed.append(bench := new)
