@@ -98,9 +98,11 @@ def named(adapter: Adapter) -> Iterator[Path]:
     adapter.plug()
 
     def renamed() -> Path:
-        (path,) = adapter.find("net/*")
-        assert udev(path).get("ID_NET_NAME") == path.name
-        return path
+        # While udevd renames it a listing of the folder may miss it.
+        found = adapter.find("net/*")
+        assert len(found) == 1
+        assert udev(found[0]).get("ID_NET_NAME") == found[0].name
+        return found[0]
 
     yield eventually(renamed, DEADLINE, pause=0.05)
     adapter.unplug()
