@@ -252,7 +252,7 @@ async def _see_whether(session: Session, device: Device, override: Override, to:
         raise Refusal(f"there is no instance '{to.name}' in project '{quoted(to.project)}'") from None
     except ServerError as error:
         raise Refusal(f"it is not known whether there is an instance {to}: {error}") from error
-    if not (instance.known or instance.location):
+    if instance.untold:
         raise Refusal(f"the server cannot tell how {to} is now; try again")
     if message := in_the_way(session, await _as_used(session, device, override), override, instance):
         raise Refusal(message)

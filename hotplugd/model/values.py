@@ -280,6 +280,11 @@ class Instance:
         """Whether there are nodes inside that the server here has put there."""
         return self.running and self.kind == "container" and self.here and self.known
 
+    @property
+    def untold(self) -> bool:
+        """Whether its server cannot tell how it is, though no member of a cluster is away: it is busy."""
+        return not (self.known or self.location)
+
     def has_other_nodes(self, before: Instance, names: Iterable[str]) -> bool:
         """Whether it has nodes inside by its entries of these names that it did not have before."""
         there = [each for each in names if each in self.entries] if self.has_nodes else []

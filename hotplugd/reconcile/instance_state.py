@@ -79,12 +79,11 @@ class InstanceState:
     def is_to_be_told(self, answer: Instance | None) -> bool:
         """Whether the server has said only that it cannot tell how the instance is, and that matters.
 
-        No member of a cluster is away then: it is busy, or what runs the instance is, and tells in a moment.
+        It is busy, or what runs the instance is, and tells in a moment.
         """
-        is_told = answer is None or answer.known or answer.location
         # Of one of which nothing is known yet nobody knows what it has.
         may_have = self.actual is None or self.actual.claims
-        return not is_told and bool(self.wants or self.plan.changes or may_have)
+        return answer is not None and answer.untold and bool(self.wants or self.plan.changes or may_have)
 
     def calm_at(self) -> dict[str, float]:
         """When each reason for a wait ends, mounts inside included; in the past if it has ended."""

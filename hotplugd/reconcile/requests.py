@@ -93,6 +93,7 @@ class Requests:
     def learn(self, said: Instance | None) -> None:
         """The server says that the instance is like this; None where there is none."""
         now, before, restarts, actual = self._loop.time(), self._known.actual, self._known.restarts, said
+        # What runs is in no restart: a plug need not ask.
         if said is None or not said.running:
             actual = restarts.judged(before, said, now, has_leases=self._inventory.has_leases)
         if actual is None or not actual.running or not actual.here:

@@ -125,4 +125,5 @@ async def test_it_is_kept_where_hotplugd_crashes_again_before_its_entry_is_there
         await later(30)
         await new.lease_keeper.written()
         assert [each.lease.instance for each in new.lease_keeper.kept.away] == [ONE]
-        crashed.append(bench := new)
+        bench = new
+        crashed.append(bench)
